@@ -1,0 +1,123 @@
+//! Ownership of fields and server-side apply.
+//!
+//! <https://kubernetes.io/docs/reference/using-api/server-side-apply/>; the sets of fields are written as `FieldsV1`
+//! describes (`meta/v1`), and merged as `sigs.k8s.io/structured-merge-diff` does.
+
+mod compare;
+mod element;
+mod fieldset;
+mod managers;
+mod merge;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use crate::kinds::Resource;
+use crate::schema::SchemaNode;
+use crate::status::{Answer, ApiError};
+use compare::compare;
+use fieldset::FieldSet;
+pub(crate) use managers::Writer;
+use managers::{Managers, Operation};
+
+/// Fields that nobody owns: identity, and what the server itself writes.
+const NOT_OWNED: &[&[&str]] = &[
+    &["f:apiVersion"],
+    &["f:kind"],
+    &["f:metadata"],
+    &["f:metadata", "f:name"],
+    &["f:metadata", "f:namespace"],
+    &["f:metadata", "f:creationTimestamp"],
+    &["f:metadata", "f:deletionTimestamp"],
+    &["f:metadata", "f:deletionGracePeriodSeconds"],
+    &["f:metadata", "f:selfLink"],
+    &["f:metadata", "f:uid"],
+    &["f:metadata", "f:generation"],
+    &["f:metadata", "f:managedFields"],
+    &["f:metadata", "f:resourceVersion"],
+];
+
+fn owned(mut set: FieldSet) -> FieldSet {
+    for path in NOT_OWNED {
+        set.remove_member(path);
+    }
+    // A list of one's own versions of these never names what is below them.
+    set.remove_below(&["f:metadata", "f:managedFields"]);
+    set
+}
+
+/// Records what an update, a patch or a creation changed as owned by `writer`, and takes it from others.
+/// Returns nothing; `new` gets its `metadata.managedFields`.
+pub(crate) fn record_update(
+    resource: &Resource,
+    root: Option<SchemaNode<'_>>,
+    old: Option<&Value>,
+    new: &mut Value,
+    writer: &Writer,
+) {
+    let emptied = new.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let emptied = emptied.is_some_and(|l| l.is_empty() || l.iter().all(|e| e == &Value::Null));
+    let mut managers = match old {
+        Some(old) if !emptied => Managers::read(old),
+        _ => Managers::default(),
+    };
+    let nothing = Value::Object(serde_json::Map::new());
+    let difference = compare(old.unwrap_or(&nothing), new, root, !resource.custom);
+    let changed = owned(difference.added.union(&difference.modified));
+    let removed = owned(difference.removed);
+    let mine = writer.key(Operation::Update);
+    managers.take_from_others(&mine, &changed, &removed);
+    let set = managers.set(&mine).union(&changed).difference(&removed);
+    managers.assign(mine, set, writer);
+    managers.write(new);
+}
+
+/// Applies `config` to `live` for `writer`.
+///
+/// Fields that the writer applied before and leaves out now are removed, unless others own them.
+///
+/// # Errors
+/// A conflict (409) when a field that changes is owned by others and `force` is not given.
+pub(crate) fn apply(
+    resource: &Resource,
+    root: Option<SchemaNode<'_>>,
+    live: Option<&Value>,
+    config: &Value,
+    writer: &Writer,
+    force: bool,
+) -> Answer<Value> {
+    let nothing = Value::Object(serde_json::Map::new());
+    let base = live.unwrap_or(&nothing);
+    let mut config = config.clone();
+    if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("managedFields");
+    }
+    let mut managers = live.map(Managers::read).unwrap_or_default();
+    let mine = writer.key(Operation::Apply);
+    let last = managers.set(&mine);
+    let set = owned(FieldSet::of(&config, root).map_err(|error| {
+        let name = format!(
+            "{}/{}; {}, Kind={}",
+            crate::meta::namespace(&config),
+            crate::meta::name(&config),
+            resource.api_version(),
+            resource.kind
+        );
+        ApiError::plain(format!("failed to create typed patch object ({name}): {error}"))
+    })?);
+    let mut merged = merge::merge(base, &config, root);
+    managers.assign(mine.clone(), set.clone(), writer);
+    let kept = managers.union();
+    merge::remove_left_out(&mut merged, &last, &kept, root);
+
+    let difference = compare(base, &merged, root, !resource.custom);
+    let changed = owned(difference.added.union(&difference.modified));
+    if !force {
+        managers.check(&mine, &changed)?;
+    }
+    managers.take_from_others(&mine, &changed, &owned(difference.removed));
+    managers.write(&mut merged);
+    Ok(merged)
+}

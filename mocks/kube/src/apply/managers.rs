@@ -1,0 +1,196 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::element;
+use super::fieldset::FieldSet;
+use crate::meta;
+use crate::status::{Answer, ApiError};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Operation {
+    Apply,
+    Update,
+}
+
+/// What tells one entry of `managedFields` from another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    operation: Operation,
+    manager: String,
+    subresource: String,
+    /// Updates of two versions are two entries; an applier has one.
+    api_version: String,
+}
+
+/// Who writes, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    pub(crate) manager: String,
+    pub(crate) subresource: String,
+    pub(crate) api_version: String,
+    /// RFC 3339, whole seconds.
+    pub(crate) time: String,
+}
+
+impl Writer {
+    pub(super) fn key(&self, operation: Operation) -> Key {
+        let api_version = match operation {
+            Operation::Apply => String::new(),
+            Operation::Update => self.api_version.clone(),
+        };
+        Key {
+            operation,
+            manager: self.manager.clone(),
+            subresource: self.subresource.clone(),
+            api_version,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Managed {
+    set: FieldSet,
+    api_version: String,
+    time: String,
+}
+
+/// The entries of an object's `managedFields`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Managers(BTreeMap<Key, Managed>);
+
+impl Managers {
+    pub(super) fn read(object: &Value) -> Self {
+        let entries = meta::list(object, "/metadata/managedFields").iter().map(|entry| {
+            let text = |pointer: &str| meta::text(entry, pointer).to_owned();
+            let operation = match meta::text(entry, "/operation") {
+                "Apply" => Operation::Apply,
+                _ => Operation::Update,
+            };
+            let api_version = text("/apiVersion");
+            let key = Key {
+                operation,
+                manager: text("/manager"),
+                subresource: text("/subresource"),
+                api_version: match operation {
+                    Operation::Apply => String::new(),
+                    Operation::Update => api_version.clone(),
+                },
+            };
+            let set = FieldSet::read(&entry["fieldsV1"]);
+            (key, Managed { set, api_version, time: text("/time") })
+        });
+        Self(entries.collect())
+    }
+
+    pub(super) fn write(&self, object: &mut Value) {
+        let mut entries: Vec<(&Key, &Managed)> = self.0.iter().collect();
+        // Appliers first, then by time, as the real server sorts them.
+        entries.sort_by(|(a, x), (b, y)| {
+            (a.operation, &x.time, &a.manager).cmp(&(b.operation, &y.time, &b.manager))
+        });
+        let entries: Vec<Value> = entries
+            .into_iter()
+            .map(|(key, managed)| {
+                let mut entry = json!({
+                    "manager": key.manager,
+                    "operation": match key.operation {
+                        Operation::Apply => "Apply",
+                        Operation::Update => "Update",
+                    },
+                    "apiVersion": managed.api_version,
+                    "time": managed.time,
+                    "fieldsType": "FieldsV1",
+                    "fieldsV1": managed.set.write(),
+                });
+                if !key.subresource.is_empty() {
+                    entry["subresource"] = key.subresource.clone().into();
+                }
+                entry
+            })
+            .collect();
+        let entries = (!entries.is_empty()).then_some(Value::Array(entries));
+        meta::set_metadata(object, "managedFields", entries);
+    }
+
+    pub(super) fn set(&self, key: &Key) -> FieldSet {
+        self.0.get(key).map(|managed| managed.set.clone()).unwrap_or_default()
+    }
+
+    /// Gives `key` this set; the time changes only when the set does.
+    pub(super) fn assign(&mut self, key: Key, set: FieldSet, writer: &Writer) {
+        if self.0.get(&key).is_some_and(|m| m.set == set && m.api_version == writer.api_version) {
+            return;
+        }
+        if set.is_empty() {
+            self.0.remove(&key);
+            return;
+        }
+        let (api_version, time) = (writer.api_version.clone(), writer.time.clone());
+        self.0.insert(key, Managed { set, api_version, time });
+    }
+
+    /// All that anybody owns.
+    pub(super) fn union(&self) -> FieldSet {
+        self.0.values().fold(FieldSet::default(), |all, managed| all.union(&managed.set))
+    }
+
+    /// Takes from everybody but `mine` what `mine` changed or removed.
+    pub(super) fn take_from_others(&mut self, mine: &Key, changed: &FieldSet, removed: &FieldSet) {
+        for (key, managed) in &mut self.0 {
+            let lost = if key == mine { removed.clone() } else { changed.union(removed) };
+            managed.set = managed.set.difference(&lost);
+        }
+        self.0.retain(|_, managed| !managed.set.is_empty());
+    }
+
+    /// Refuses when others own something of `changed`.
+    pub(super) fn check(&self, mine: &Key, changed: &FieldSet) -> Answer<()> {
+        let mut conflicts: Vec<(String, String)> = Vec::new();
+        for (key, managed) in self.0.iter().filter(|(key, _)| *key != mine) {
+            for path in managed.set.intersection(changed).paths() {
+                let field: String = path.iter().map(|e| element::print(e)).collect();
+                conflicts.push((describe(key, managed), field));
+            }
+        }
+        conflicts.sort();
+        let message = match conflicts.as_slice() {
+            [] => return Ok(()),
+            [(manager, field)] => {
+                format!("Apply failed with 1 conflict: conflict with {manager}: {field}")
+            }
+            many => {
+                let mut message = format!("Apply failed with {} conflicts:", many.len());
+                let mut before = "";
+                for (manager, field) in many {
+                    if manager != before {
+                        let space = if before.is_empty() { " " } else { "\n" };
+                        message.push_str(&format!("{space}conflicts with {manager}:"));
+                        before = manager;
+                    }
+                    message.push_str(&format!("\n- {field}"));
+                }
+                message
+            }
+        };
+        let causes = conflicts
+            .into_iter()
+            .map(|(manager, field)| (format!("conflict with {manager}"), field))
+            .collect();
+        Err(ApiError::apply_conflict(message, causes))
+    }
+}
+
+fn describe(key: &Key, managed: &Managed) -> String {
+    let mut text = format!("{:?}", key.manager);
+    if !key.subresource.is_empty() {
+        text.push_str(&format!(" with subresource {:?}", key.subresource));
+    }
+    if key.operation == Operation::Update {
+        text.push_str(&format!(" using {}", managed.api_version));
+        if !managed.time.is_empty() {
+            text.push_str(&format!(" at {}", managed.time));
+        }
+    }
+    text
+}

@@ -1,0 +1,361 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::future::{Either, select};
+use gatewright_seams::Clock;
+use http::{HeaderValue, Response, header};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::format::{self, Format, Include};
+use super::{namespace_of, selector};
+use crate::dispatch::Reply;
+use crate::request::Request;
+use crate::schema::{FieldError, FieldReason};
+use crate::selector::Selector;
+use crate::service::ResponseBody;
+use crate::shared::Shared;
+use crate::status::{Answer, ApiError};
+use crate::store::{Change, Event};
+use crate::write::At;
+use crate::{events, meta};
+
+/// How long a watch lasts that names no time: between this and twice this, as in the real server.
+const DEFAULT_SECONDS: u64 = 1_800;
+
+/// How often a watch that wants bookmarks gets one.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// How many changes are sent in one piece.
+const BATCH: usize = 256;
+
+struct Watch {
+    shared: Arc<Shared>,
+    at: At,
+    only: Option<String>,
+    selector: Selector,
+    format: Format,
+    /// Changes up to this revision are sent.
+    cursor: u64,
+    /// What to show before the first change.
+    initial: VecDeque<Arc<Value>>,
+    /// A bookmark that says that the initial objects are all sent.
+    initial_end: bool,
+    bookmarks: bool,
+    next_bookmark: Timestamp,
+    deadline: Timestamp,
+    changed: watch::Receiver<u64>,
+    cuts: watch::Receiver<u64>,
+    columns_shown: bool,
+    ended: bool,
+}
+
+/// Starts a watch on a collection, or on one object of it.
+pub(crate) fn watch(
+    shared: &Arc<Shared>,
+    request: &Request,
+    at: &At,
+    only: Option<&str>,
+) -> Answer<Reply> {
+    let query = &request.query;
+    let selector = selector(request, at)?;
+    let only = only.or(selector.name()).map(str::to_owned);
+    let bookmarks = query.flag("allowWatchBookmarks");
+    let send_initial = query.get("sendInitialEvents").map(|value| value == "true");
+    check_initial_events(send_initial, query.get("resourceVersionMatch"))?;
+    let wanted = query.number("resourceVersion")?.unwrap_or(0);
+    let changed = shared.store.subscribe(&at.resource.collection);
+    let current = shared.store.revision();
+    if wanted > current {
+        return Err(ApiError::too_large_version(wanted, current));
+    }
+    let synthetic = match send_initial {
+        Some(asked) => asked,
+        None => wanted == 0,
+    };
+    let (cursor, initial) = if synthetic {
+        let page = shared.store.page(&at.resource.collection, namespace_of(at), None);
+        let page = page.map_err(|_| too_old(wanted, current))?;
+        (page.revision, page.objects.into_iter().map(|(_, object)| object).collect())
+    } else {
+        let from = if wanted == 0 { current } else { wanted };
+        // Whether the history reaches back is known before the answer starts.
+        let history = shared.store.events(&at.resource.collection, from, 0);
+        history.map_err(|expired| too_old(wanted, expired.oldest))?;
+        (from, VecDeque::new())
+    };
+    let now = shared.clock.now();
+    let seconds = match query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0) {
+        Some(seconds) => seconds,
+        None => DEFAULT_SECONDS + shared.random.below(DEFAULT_SECONDS),
+    };
+    let watch = Watch {
+        shared: shared.clone(),
+        at: at.clone(),
+        only,
+        selector,
+        format: Format::of(request)?,
+        cursor,
+        initial,
+        initial_end: synthetic && send_initial == Some(true),
+        bookmarks,
+        next_bookmark: later(now, BOOKMARK_EVERY),
+        deadline: later(now, Duration::from_secs(seconds)),
+        changed,
+        cuts: shared.faults.cuts(),
+        columns_shown: false,
+        ended: false,
+    };
+    let stream = futures::stream::unfold(watch, |mut watch| async move {
+        watch.next().await.map(|bytes| (bytes, watch))
+    });
+    let mut reply = Response::new(ResponseBody::stream(stream));
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    Ok(reply)
+}
+
+fn later(now: Timestamp, time: Duration) -> Timestamp {
+    now.checked_add(time).unwrap_or(Timestamp::MAX)
+}
+
+fn too_old(wanted: u64, oldest: u64) -> ApiError {
+    ApiError::expired(format!("too old resource version: {wanted} ({oldest})"))
+}
+
+fn check_initial_events(send: Option<bool>, version_match: Option<&str>) -> Answer<()> {
+    let problem = match (send, version_match) {
+        (Some(true), version_match) if version_match != Some("NotOlderThan") => (
+            "resourceVersionMatch",
+            "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (None, Some(_)) => (
+            "resourceVersionMatch",
+            "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is \
+             provided",
+        ),
+        _ => return Ok(()),
+    };
+    let errors = [FieldError {
+        field: problem.0.to_owned(),
+        reason: FieldReason::Forbidden,
+        detail: problem.1.to_owned(),
+    }];
+    Err(ApiError::invalid("ListOptions", "meta.k8s.io", "", &errors))
+}
+
+/// Waits for the first of three things; the order of the arms decides when several are there.
+async fn wait(
+    clock: Clock,
+    changed: &mut watch::Receiver<u64>,
+    cuts: &mut watch::Receiver<u64>,
+    until: Timestamp,
+) -> bool {
+    let cut = std::pin::pin!(cuts.changed());
+    let change = std::pin::pin!(changed.changed());
+    let timer = std::pin::pin!(clock.sleep_until(until));
+    let rest = select(change, timer);
+    matches!(select(cut, rest).await, Either::Left(_))
+}
+
+impl Watch {
+    /// The next piece of the answer, none at its end.
+    async fn next(&mut self) -> Option<Bytes> {
+        let mut out = BytesMut::new();
+        loop {
+            if self.ended || self.shared.tasks.is_cancelled() {
+                return None;
+            }
+            self.show_initial(&mut out);
+            if out.is_empty() {
+                self.show_changes(&mut out);
+            }
+            if !out.is_empty() {
+                return Some(out.freeze());
+            }
+            let now = self.shared.clock.now();
+            if now >= self.deadline {
+                self.ended = true;
+                if self.bookmarks {
+                    self.bookmark(&mut out, false);
+                    return Some(out.freeze());
+                }
+                return None;
+            }
+            if self.bookmarks && now >= self.next_bookmark {
+                self.next_bookmark = later(now, BOOKMARK_EVERY);
+                self.bookmark(&mut out, false);
+                return Some(out.freeze());
+            }
+            let until = if self.bookmarks {
+                self.deadline.min(self.next_bookmark)
+            } else {
+                self.deadline
+            };
+            let clock = self.shared.clock;
+            if wait(clock, &mut self.changed, &mut self.cuts, until).await {
+                self.ended = true;
+            }
+        }
+    }
+
+    fn show_initial(&mut self, out: &mut BytesMut) {
+        for _ in 0..BATCH {
+            let Some(stored) = self.initial.pop_front() else { break };
+            let object = events::shown(&self.at.resource, &stored);
+            if self.wants(&object) {
+                self.emit(out, "ADDED", &object);
+            }
+        }
+        if self.initial.is_empty() && self.initial_end {
+            self.initial_end = false;
+            self.bookmark(out, true);
+        }
+    }
+
+    fn show_changes(&mut self, out: &mut BytesMut) {
+        // Marks the current value as seen before reading, so that a later change wakes.
+        self.changed.borrow_and_update();
+        loop {
+            match self.shared.store.events(&self.at.resource.collection, self.cursor, BATCH) {
+                Err(expired) => {
+                    let error = too_old(self.cursor, expired.oldest);
+                    let line = json!({"type": "ERROR", "object": error.to_value()});
+                    put_line(out, &line);
+                    self.ended = true;
+                    return;
+                }
+                Ok(found) => {
+                    let all = found.len() < BATCH;
+                    for event in found {
+                        self.cursor = event.revision;
+                        self.show_change(out, &event);
+                    }
+                    if all || !out.is_empty() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn show_change(&mut self, out: &mut BytesMut, event: &Event) {
+        if namespace_of(&self.at).is_some_and(|namespace| namespace != event.key.namespace) {
+            return;
+        }
+        if self.only.as_deref().is_some_and(|only| only != event.key.name) {
+            return;
+        }
+        let object = events::shown(&self.at.resource, &event.object);
+        let before = event.previous.as_ref().map(|p| events::shown(&self.at.resource, p));
+        let was = before.as_ref().is_some_and(|before| self.wants(before));
+        let is = event.change != Change::Deleted && self.wants(&object);
+        match (was, is) {
+            (false, false) => {}
+            (false, true) => self.emit(out, "ADDED", &object),
+            (true, true) => self.emit(out, "MODIFIED", &object),
+            (true, false) => {
+                // The last state that was selected, with the revision of the change.
+                let last = match (&before, event.change) {
+                    (Some(before), Change::Added | Change::Modified) => {
+                        let mut last = (**before).clone();
+                        let revision = Value::String(event.revision.to_string());
+                        meta::set_metadata(&mut last, "resourceVersion", Some(revision));
+                        Arc::new(last)
+                    }
+                    _ => object,
+                };
+                self.emit(out, "DELETED", &last);
+            }
+        }
+    }
+
+    fn wants(&self, object: &Value) -> bool {
+        self.only.as_deref().is_none_or(|only| only == meta::name(object))
+            && self.selector.matches(object)
+    }
+
+    fn emit(&mut self, out: &mut BytesMut, kind: &str, object: &Arc<Value>) {
+        let line = match self.format {
+            Format::Object => {
+                out.put_slice(b"{\"type\":\"");
+                out.put_slice(kind.as_bytes());
+                out.put_slice(b"\",\"object\":");
+                out.put_slice(object.to_string().as_bytes());
+                out.put_slice(b"}\n");
+                return;
+            }
+            Format::Partial => json!({"type": kind, "object": format::partial(object)}),
+            Format::Table(include) => {
+                let columns = !std::mem::replace(&mut self.columns_shown, true);
+                let objects = std::slice::from_ref(object);
+                let table =
+                    format::table(&self.shared, &self.at.resource, objects, include, columns);
+                json!({"type": kind, "object": table})
+            }
+        };
+        put_line(out, &line);
+    }
+
+    /// An event that carries only a revision: everything up to it was sent.
+    fn bookmark(&mut self, out: &mut BytesMut, initial_end: bool) {
+        // Nothing of this collection is between the cursor and what may be shown: changes were read just before.
+        if !initial_end {
+            self.cursor = self.cursor.max(self.shown_up_to());
+        }
+        let mut metadata = json!({
+            "resourceVersion": self.cursor.to_string(),
+            "creationTimestamp": null,
+        });
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = match self.format {
+            Format::Object => json!({
+                "kind": self.at.resource.kind,
+                "apiVersion": self.at.resource.api_version(),
+                "metadata": metadata,
+            }),
+            Format::Partial => json!({
+                "kind": "PartialObjectMetadata",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": metadata,
+            }),
+            Format::Table(include) => {
+                let mut table =
+                    format::table(&self.shared, &self.at.resource, &[], include, false);
+                table["metadata"] = json!({"resourceVersion": self.cursor.to_string()});
+                let object = json!({
+                    "kind": "PartialObjectMetadata",
+                    "apiVersion": "meta.k8s.io/v1",
+                    "metadata": metadata,
+                });
+                if include != Include::Nothing {
+                    table["rows"] = json!([{"cells": [], "object": object}]);
+                }
+                table
+            }
+        };
+        put_line(out, &json!({"type": "BOOKMARK", "object": object}));
+    }
+
+    fn shown_up_to(&self) -> u64 {
+        let store = &self.shared.store;
+        let visible = store.visible();
+        match store.events(&self.at.resource.collection, self.cursor, 1) {
+            // A change came in between; it is sent next.
+            Ok(events) if !events.is_empty() => self.cursor,
+            Ok(_) => visible,
+            Err(_) => self.cursor,
+        }
+    }
+}
+
+fn put_line(out: &mut BytesMut, line: &Value) {
+    out.put_slice(line.to_string().as_bytes());
+    out.put_u8(b'\n');
+}

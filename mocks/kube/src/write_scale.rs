@@ -1,0 +1,134 @@
+//! Subresources that are objects of their own: `scale`, and a Pod's `binding` and `eviction`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::dispatch::{Reply, json as json_reply};
+use crate::request::Request;
+use crate::shared::Shared;
+use crate::status::{Answer, ApiError, success};
+use crate::write::{self, At, DeleteOptions, Patch, Proposed, WriteOptions, scale_of};
+use crate::{bodies, events, meta};
+
+pub(crate) fn get(shared: &Shared, at: &At) -> Answer<Reply> {
+    let location = at.location();
+    let stored =
+        shared.store.get(&location.collection, &location.key).ok_or_else(|| at.not_found())?;
+    let scale = at.resource.scale.as_ref().ok_or_else(ApiError::no_route)?;
+    Ok(json_reply(StatusCode::OK, &scale_of(at, scale, &events::shown(&at.resource, &stored))))
+}
+
+/// Changes the number of replicas by an update or a patch of the Scale.
+pub(crate) fn change(
+    shared: &Shared,
+    request: &Request,
+    at: &At,
+    body: &Bytes,
+    options: &WriteOptions,
+) -> Answer<Reply> {
+    let scale = at.resource.scale.as_ref().ok_or_else(ApiError::no_route)?;
+    let patch = match request.verb() {
+        "update" => None,
+        _ => Some(bodies::patch(request, &at.resource, body)?),
+    };
+    let whole = match patch {
+        None => Some(bodies::object(request, body)?),
+        Some(_) => None,
+    };
+    let written = write::update(shared, at, options, &mut |live| {
+        let mut wanted = scale_of(at, scale, live);
+        match (&whole, &patch) {
+            (Some(whole), _) => wanted = whole.clone(),
+            (None, Some(Patch::Json(operations))) => {
+                json_patch::patch(&mut wanted, operations)
+                    .map_err(|error| ApiError::bad_request(error.to_string()))?;
+            }
+            (
+                None,
+                Some(Patch::Merge(change) | Patch::Strategic(change) | Patch::Apply { config: change, .. }),
+            ) => json_patch::merge(&mut wanted, change),
+            (None, None) => {}
+        }
+        let replicas = wanted.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+        if replicas < 0 {
+            return Err(ApiError::bad_request(
+                "spec.replicas: Invalid value: must be greater than or equal to 0",
+            ));
+        }
+        let mut object = live.clone();
+        set(&mut object, &scale.replicas, json!(replicas));
+        let revision = wanted.pointer("/metadata/resourceVersion").cloned();
+        if revision.as_ref().and_then(Value::as_str).is_some_and(|text| !text.is_empty()) {
+            meta::set_metadata(&mut object, "resourceVersion", revision);
+        }
+        Ok(Proposed { object, applied: false, patch: None, conditional: false })
+    })?;
+    Ok(json_reply(StatusCode::OK, &scale_of(at, scale, &written.object)))
+}
+
+/// Writes at a JSON pointer of fields, making the maps on the way.
+fn set(object: &mut Value, pointer: &str, value: Value) {
+    let mut place = object;
+    for field in pointer.split('/').skip(1) {
+        if !place.is_object() {
+            *place = json!({});
+        }
+        place = &mut place[field];
+    }
+    *place = value;
+}
+
+/// `binding` puts a Pod on a node; `eviction` deletes it, unless a disruption budget forbids that.
+pub(crate) fn pod(
+    shared: &Arc<Shared>,
+    request: &Request,
+    at: &At,
+    subresource: &str,
+    body: &Bytes,
+) -> Answer<Reply> {
+    let object = bodies::object(request, body)?;
+    if subresource == "eviction" {
+        check_budgets(shared, at)?;
+        let options = DeleteOptions::read(object.get("deleteOptions"), &request.query)?;
+        write::delete(shared, at, &options)?;
+    } else {
+        let node = meta::text(&object, "/target/name").to_owned();
+        let options = WriteOptions::internal(shared, &at.resource, "");
+        write::update(shared, at, &options, &mut |live| {
+            let mut pod = live.clone();
+            if !meta::text(live, "/spec/nodeName").is_empty() {
+                return Err(ApiError::conflict(
+                    "pods/binding",
+                    "",
+                    &at.name,
+                    &format!("pod {} is already assigned to node", at.name),
+                ));
+            }
+            set(&mut pod, "/spec/nodeName", json!(node));
+            Ok(Proposed { object: pod, applied: false, patch: None, conditional: false })
+        })?;
+    }
+    Ok(json_reply(StatusCode::CREATED, &success("pods", "", &at.name, "")))
+}
+
+fn check_budgets(shared: &Shared, at: &At) -> Answer<()> {
+    let location = at.location();
+    let pod =
+        shared.store.get(&location.collection, &location.key).ok_or_else(|| at.not_found())?;
+    let budgets = Arc::from("policy/poddisruptionbudgets");
+    let Ok(page) = shared.store.page(&budgets, Some(&at.namespace), None) else { return Ok(()) };
+    for (_, budget) in page.objects {
+        let selector = budget.pointer("/spec/selector").unwrap_or(&Value::Null);
+        let text = crate::selector::print_selector(selector);
+        let selects = crate::selector::Selector::parse(&text, "", &at.resource)
+            .is_ok_and(|selector| selector.matches(&pod));
+        let allowed = budget.pointer("/status/disruptionsAllowed").and_then(Value::as_i64);
+        if selects && allowed.unwrap_or(0) <= 0 {
+            return Err(ApiError::disruption_budget());
+        }
+    }
+    Ok(())
+}

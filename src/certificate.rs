@@ -1,0 +1,17 @@
+//! Certificates: decide, issue, store, and see them served.
+
+mod acme;
+mod challenges;
+mod controller;
+mod decide;
+mod issuer;
+mod keys;
+mod material;
+mod served;
+
+pub use acme::AcmeError;
+pub use challenges::{CHALLENGE_PATH, Challenges};
+pub use controller::Controller;
+pub use issuer::{Accounts, IssuerController};
+pub use material::{Leaf, Material, MaterialError};
+pub use served::SERVED;

@@ -1,0 +1,252 @@
+//! The ACME protocol (RFC 8555), by `instant-acme` over our own transport.
+//!
+//! The transport adds what that client lacks: a deadline for each request, and the status of
+//! answers that are no JSON.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gatewright_core::ErrorClass;
+use gatewright_seams::Clock;
+use http_body_util::{BodyExt, Full};
+use instant_acme::{
+    Account, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, HttpClient,
+    Identifier, NewOrder, OrderStatus, Problem, RetryPolicy,
+};
+use tower::ServiceExt;
+
+use super::challenges::Challenges;
+use crate::outside::Transport;
+
+/// How long one request may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+/// How long validation, and then issuance, may take.
+const ORDER_LIMIT: Duration = Duration::from_secs(90);
+
+/// What went wrong with an ACME server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcmeError {
+    #[error("{doing}: {}", describe(.problem))]
+    Problem { doing: &'static str, problem: Box<Problem> },
+    #[error("{doing}: the server cannot be reached or does not answer as an ACME server: {cause}")]
+    Unreachable { doing: &'static str, cause: String },
+    #[error("validation failed: {0}")]
+    Validation(String),
+    #[error("{name} has no http-01 challenge; only that kind is answered")]
+    NoChallenge { name: String },
+    #[error("no answer for {name} reached {address} within {limit:?}: {cause}")]
+    NotRouted { name: String, address: String, limit: Duration, cause: String },
+    #[error("the order is still {0:?} after 90 s")]
+    Stuck(OrderStatus),
+}
+
+impl AcmeError {
+    /// What there is to do about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Unreachable { .. } | Self::Stuck(_) | Self::NotRouted { .. } => {
+                ErrorClass::Transient
+            }
+            Self::Problem { problem, .. } => {
+                let kind = problem.r#type.as_deref().unwrap_or_default();
+                match kind.rsplit(':').next().unwrap_or_default() {
+                    "rateLimited" => ErrorClass::Throttled { retry_after: None },
+                    "badNonce" | "serverInternal" => ErrorClass::Transient,
+                    "rejectedIdentifier" | "malformed" | "badCSR" | "unsupportedIdentifier" => {
+                        ErrorClass::Invalid
+                    }
+                    _ if problem.status.is_some_and(|status| status >= 500) => {
+                        ErrorClass::Transient
+                    }
+                    _ => ErrorClass::Refused,
+                }
+            }
+            Self::Validation(_) | Self::NoChallenge { .. } => ErrorClass::Refused,
+        }
+    }
+
+    /// The condition's reason.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "AcmeUnreachable",
+            Self::Validation(_) | Self::NoChallenge { .. } => "ValidationFailed",
+            Self::NotRouted { .. } => "ChallengeNotRouted",
+            Self::Stuck(_) => "OrderStuck",
+            Self::Problem { .. } => match self.class() {
+                ErrorClass::Throttled { .. } => "RateLimited",
+                ErrorClass::Invalid => "OrderRejected",
+                _ => "AcmeError",
+            },
+        }
+    }
+
+    pub(super) fn from_client(doing: &'static str, error: instant_acme::Error) -> Self {
+        match error {
+            instant_acme::Error::Api(problem) => {
+                Self::Problem { doing, problem: Box::new(problem) }
+            }
+            other => Self::Unreachable { doing, cause: other.to_string() },
+        }
+    }
+}
+
+/// The server's words, with what it says of single names.
+fn describe(problem: &Problem) -> String {
+    let mut text = problem.detail.clone().unwrap_or_else(|| "no detail".into());
+    for sub in &problem.subproblems {
+        let name = sub.identifier.as_ref().map(|i| format!("{}: ", identifier(i)));
+        let detail = sub.detail.as_deref().unwrap_or_default();
+        text.push_str(&format!("; {}{detail}", name.unwrap_or_default()));
+    }
+    if let Some(kind) = &problem.r#type {
+        text.push_str(&format!(" ({kind})"));
+    }
+    text
+}
+
+fn identifier(identifier: &Identifier) -> String {
+    match identifier {
+        Identifier::Dns(name) => name.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The HTTP client that `instant-acme` is given.
+pub(super) struct AcmeHttp {
+    transport: Transport,
+    clock: Clock,
+}
+
+impl AcmeHttp {
+    pub(super) fn new(transport: Transport, clock: Clock) -> Self {
+        Self { transport, clock }
+    }
+}
+
+impl HttpClient for AcmeHttp {
+    fn request(
+        &self,
+        request: http::Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
+        let (transport, clock) = (self.transport.clone(), self.clock);
+        Box::pin(async move {
+            let other = |message: String| instant_acme::Error::Other(message.into());
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.map_err(|error| other(error.to_string()))?.to_bytes();
+            let request = http::Request::from_parts(parts, body);
+            let answer = clock
+                .timeout(REQUEST_LIMIT, transport.oneshot(request))
+                .await
+                .map_err(|_| other(format!("no answer in {REQUEST_LIMIT:?}")))?
+                .map_err(|error| other(chain(error.as_ref())))?;
+            let status = answer.status();
+            let json = answer.headers().get(http::header::CONTENT_TYPE).is_some_and(|kind| {
+                kind.to_str().is_ok_and(|kind| kind.contains("json"))
+            });
+            if !status.is_success() && !json {
+                return Err(other(format!("status {status}")));
+            }
+            Ok(BytesResponse::from(answer.map(Full::new)))
+        })
+    }
+}
+
+/// The whole chain of causes: the outermost of a connection error says very little.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// Makes sure an answer reaches where the authority will ask, before it is told to ask.
+pub(super) trait Routed: Sync {
+    /// Waits until `path` of `name` gives `answer` at every place where `name` is served.
+    fn routed(
+        &self,
+        name: &str,
+        path: &str,
+        answer: &str,
+    ) -> impl Future<Output = Result<(), AcmeError>> + Send;
+}
+
+/// Orders a certificate for `names`: proves each by HTTP-01, hands in `request` (PKCS#10 DER), and
+/// returns the chain as PEM, leaf first.
+///
+/// # Errors
+/// What the server said, or that it said nothing.
+pub(super) async fn order(
+    account: &Account,
+    names: &[String],
+    profile: Option<&str>,
+    request: &[u8],
+    challenges: &Challenges,
+    routed: &impl Routed,
+) -> Result<String, AcmeError> {
+    let fail = AcmeError::from_client;
+    let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
+    let mut wanted = NewOrder::new(&identifiers);
+    if let Some(profile) = profile {
+        wanted = wanted.profile(profile);
+    }
+    let doing = "ordering a certificate";
+    let mut order = account.new_order(&wanted).await.map_err(|error| fail(doing, error))?;
+    let mut answering = Vec::new();
+    let doing = "answering challenges";
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization.map_err(|error| fail(doing, error))?;
+        if authorization.status != AuthorizationStatus::Pending {
+            continue;
+        }
+        let name = identifier(authorization.identifier().identifier);
+        let Some(mut challenge) = authorization.challenge(ChallengeType::Http01) else {
+            return Err(AcmeError::NoChallenge { name });
+        };
+        let answer = challenge.key_authorization().as_str().to_owned();
+        let token = challenge.token.clone();
+        answering.push(challenges.answer(&token, &answer));
+        let path = format!("{}{token}", super::CHALLENGE_PATH);
+        routed.routed(&name, &path, &answer).await?;
+        challenge.set_ready().await.map_err(|error| fail(doing, error))?;
+    }
+    let patience = RetryPolicy::new().initial_delay(Duration::from_millis(50)).timeout(ORDER_LIMIT);
+    let status = order
+        .poll_ready(&patience)
+        .await
+        .map_err(|error| fail("waiting for validation", error))?;
+    match status {
+        OrderStatus::Ready | OrderStatus::Valid => {}
+        OrderStatus::Invalid => return Err(failed_validation(&mut order).await),
+        other => return Err(AcmeError::Stuck(other)),
+    }
+    drop(answering);
+    order.finalize_csr(request).await.map_err(|error| fail("handing in the request", error))?;
+    order
+        .poll_certificate(&patience)
+        .await
+        .map_err(|error| fail("waiting for the certificate", error))
+}
+
+async fn failed_validation(order: &mut instant_acme::Order) -> AcmeError {
+    let mut told = Vec::new();
+    let mut authorizations = order.authorizations();
+    while let Some(Ok(mut authorization)) = authorizations.next().await {
+        // What we hold is from before the validation.
+        if authorization.refresh().await.is_err() {
+            continue;
+        }
+        let name = identifier(authorization.identifier().identifier);
+        let errors = authorization.challenges.iter().filter_map(|held| held.error.as_ref());
+        told.extend(errors.map(|problem| format!("{name}: {}", describe(problem))));
+    }
+    if told.is_empty() {
+        told.push("the server does not say why".into());
+    }
+    AcmeError::Validation(told.join("; "))
+}

@@ -1,0 +1,471 @@
+//! The reconcile loop over Certificates.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use gatewright_core::ErrorClass;
+use gatewright_crds::cert_manager::{Certificate, CertificateStatus, names};
+use gatewright_crds::conditions::{self, Finding, READY};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, ObjectMeta};
+use kube::runtime::controller::{Action, Controller as Runtime};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+
+use super::acme::{self, AcmeError, Routed};
+use super::challenges::Challenges;
+use super::decide::{Decision, Known, decide, renewal_time, retry_after};
+use super::issuer::{Accounts, IssuerError};
+use super::keys::{KeyError, new_key};
+use super::material::{Material, MaterialError};
+use super::served::{SERVED, Seen, look};
+use crate::fronts::Fronts;
+use crate::kubernetes::{FIELD_MANAGER, apply, apply_status, optional};
+use crate::outside::Outside;
+use crate::retry::{delay, kube_class};
+
+/// How long a new certificate gets to be seen everywhere before that becomes a condition.
+const SERVED_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is looked whether it is still served.
+const SERVED_CHECK: Duration = Duration::from_secs(600);
+/// How long an answer to a challenge gets to be reachable before the authority is told.
+const ROUTED_LIMIT: Duration = Duration::from_secs(60);
+
+/// Gets, renews and follows certificates.
+#[derive(Clone)]
+pub struct Controller {
+    outside: Outside,
+    accounts: Accounts,
+    challenges: Challenges,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{0}")]
+    Kubernetes(#[from] kube::Error),
+    #[error("{0}")]
+    Issuer(#[from] IssuerError),
+    #[error("{0}")]
+    Acme(#[from] AcmeError),
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    #[error("the certificate that was issued cannot be used: {0}")]
+    Material(#[from] MaterialError),
+    #[error("{0} is not acted on")]
+    NotSupported(String),
+}
+
+impl Failed {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Kubernetes(error) => kube_class(error),
+            Self::Issuer(error) => error.class(),
+            Self::Acme(error) => error.class(),
+            Self::Key(_) | Self::NotSupported(_) => ErrorClass::Invalid,
+            Self::Material(_) => ErrorClass::Refused,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Kubernetes(_) => "KubernetesError",
+            Self::Issuer(error) => error.reason(),
+            Self::Acme(error) => error.reason(),
+            Self::Key(KeyError::NotMade(_)) | Self::NotSupported(_) => "NotSupported",
+            Self::Key(_) => "InvalidRequest",
+            Self::Material(_) => "UnusableCertificate",
+        }
+    }
+}
+
+impl Controller {
+    pub fn new(outside: Outside, accounts: Accounts, challenges: Challenges) -> Self {
+        Self { outside, accounts, challenges }
+    }
+
+    /// Reconciles until dropped.
+    pub async fn run(self) {
+        let kube = self.outside.kube.clone();
+        let certificates: Api<Certificate> = Api::all(kube.clone());
+        let runtime = Runtime::new(certificates, watcher::Config::default());
+        let (by_secret, by_issuer) = (runtime.store(), runtime.store());
+        let issuers: Api<gatewright_crds::cert_manager::Issuer> = Api::all(kube.clone());
+        runtime
+            .watches(Api::<Secret>::all(kube), watcher::Config::default(), move |secret| {
+                let (namespace, name) = (secret.namespace(), secret.name_any());
+                let all = by_secret.state().into_iter();
+                all.filter(move |held| {
+                    held.namespace() == namespace && held.spec.secret_name == name
+                })
+                .map(|held| ObjectRef::from_obj(held.as_ref()))
+                .collect::<Vec<_>>()
+            })
+            .watches(issuers, watcher::Config::default(), move |issuer| {
+                let (namespace, name) = (issuer.namespace(), issuer.name_any());
+                let all = by_issuer.state().into_iter();
+                all.filter(move |held| {
+                    held.namespace() == namespace
+                        && held.spec.issuer_ref.kind() == "Issuer"
+                        && held.spec.issuer_ref.name == name
+                })
+                .map(|held| ObjectRef::from_obj(held.as_ref()))
+                .collect::<Vec<_>>()
+            })
+            .run(
+                |certificate, this: Arc<Self>| async move { Ok(this.reconcile(&certificate).await) },
+                |_, error: &std::convert::Infallible, _| match *error {},
+                Arc::new(self),
+            )
+            .for_each(|result| async move {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "certificate controller");
+                }
+            })
+            .await;
+    }
+
+    async fn reconcile(&self, certificate: &Certificate) -> Action {
+        if certificate.metadata.deletion_timestamp.is_some() {
+            return Action::await_change();
+        }
+        match self.pass(certificate).await {
+            Ok(wait) => Action::requeue(wait),
+            Err(failed) => Action::requeue(self.report_failure(certificate, &failed).await),
+        }
+    }
+
+    /// One pass; returns after how long to look again.
+    async fn pass(&self, certificate: &Certificate) -> Result<Duration, Failed> {
+        let spec = &certificate.spec;
+        let namespace = certificate.namespace().unwrap_or_default();
+        let secrets: Api<Secret> = Api::namespaced(self.outside.kube.clone(), &namespace);
+        let secret = optional(secrets.get(&spec.secret_name).await)?;
+        let material = secret.as_ref().map(Material::from_secret);
+        let issued_by = secret.as_ref().and_then(|secret| {
+            let name = secret.annotations().get(names::ISSUER_NAME)?;
+            let kind = secret.annotations().get(names::ISSUER_KIND).map_or("Issuer", |k| k.as_str());
+            Some(format!("{kind}/{name}"))
+        });
+        let issuer = format!("{}/{}", spec.issuer_ref.kind(), spec.issuer_ref.name);
+        let held = certificate.status.clone().unwrap_or_default();
+        let names = dns_names(certificate);
+        let now = self.outside.clock.now();
+        let decision = decide(
+            &Known {
+                spec,
+                names: &names,
+                material: material.as_ref().map(Result::as_ref),
+                issued_by: issued_by.as_deref(),
+                issuer: &issuer,
+                forced: conditions::is_true(&held.conditions, names::ISSUING),
+            },
+            now,
+        );
+        match (decision, material) {
+            (Decision::Keep { renew_at }, Some(Ok(material))) => {
+                self.follow(certificate, &material, renew_at).await
+            }
+            (Decision::Issue { reason, message }, _) => {
+                // A failed attempt waits, whatever woke us; a changed spec does not.
+                if let Some(wait) = still_waiting(&held, certificate, self.outside.clock.now()) {
+                    return Ok(wait);
+                }
+                let served = secret.is_some().then_some(&held.conditions);
+                self.announce(certificate, &held, reason, &message, served.is_some()).await?;
+                self.issue(certificate, &names).await?;
+                // The write of the Secret and of the status wake us again.
+                Ok(Duration::from_secs(60))
+            }
+            (Decision::Keep { .. }, _) => Ok(Duration::from_secs(60)),
+        }
+    }
+
+    /// Says that a new certificate is on its way, before anything is done about it.
+    async fn announce(
+        &self,
+        certificate: &Certificate,
+        held: &CertificateStatus,
+        reason: &'static str,
+        message: &str,
+        replaces: bool,
+    ) -> Result<(), Failed> {
+        tracing::info!(certificate = certificate.name_any(), reason, message, "issuing");
+        let now = self.outside.clock.now();
+        let generation = certificate.metadata.generation;
+        let mut status = held.clone();
+        let issuing = Finding::new(names::ISSUING, true, reason, message);
+        let mut changed = conditions::set(&mut status.conditions, issuing, generation, now);
+        let served = Finding::new(SERVED, false, "Rotating", "a new certificate is on its way");
+        changed |= conditions::set(&mut status.conditions, served, generation, now);
+        if !replaces {
+            let ready = Finding::new(READY, false, reason, message);
+            changed |= conditions::set(&mut status.conditions, ready, generation, now);
+        }
+        if changed {
+            apply_status(&self.outside.kube, FIELD_MANAGER, certificate, &status).await?;
+            let about = certificate.object_ref(&());
+            self.outside.events.normal(&about, "Issuing", "Issue", message).await;
+        }
+        Ok(())
+    }
+
+    async fn issue(&self, certificate: &Certificate, names: &[String]) -> Result<(), Failed> {
+        let spec = &certificate.spec;
+        let namespace = certificate.namespace().unwrap_or_default();
+        let unsupported = unsupported(certificate);
+        if !unsupported.is_empty() {
+            return Err(Failed::NotSupported(unsupported.join(", ")));
+        }
+        let ready = self.accounts.of(&namespace, &spec.issuer_ref).await?;
+        let key = new_key(spec.private_key.as_ref(), spec.common_name.as_deref(), names)?;
+        let chain = acme::order(
+            &ready.account,
+            names,
+            ready.profile.as_deref(),
+            &key.request,
+            &self.challenges,
+            self,
+        )
+        .await?;
+        let material = Material::new(chain.as_bytes(), key.pem.expose().as_bytes())?;
+        material.check_names(names)?;
+        material.check_time(self.outside.clock.now())?;
+        self.store(certificate, names, &material).await?;
+        // Read anew: while the order ran, others may have written conditions.
+        let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
+        let Some(certificate) = optional(api.get(&certificate.name_any()).await)? else {
+            return Ok(());
+        };
+        let mut status = certificate.status.clone().unwrap_or_default();
+        let leaf = material.leaf();
+        conditions::remove(&mut status.conditions, names::ISSUING);
+        let message = "certificate is up to date and has not expired";
+        let finding = Finding::new(READY, true, "Ready", message);
+        let generation = certificate.metadata.generation;
+        conditions::set(&mut status.conditions, finding, generation, self.outside.clock.now());
+        status.not_before = Some(Time(leaf.not_before));
+        status.not_after = Some(Time(leaf.not_after));
+        status.renewal_time = Some(Time(renewal_time(&certificate.spec, leaf)));
+        status.revision = Some(status.revision.unwrap_or(0) + 1);
+        status.failed_issuance_attempts = None;
+        status.last_failure_time = None;
+        apply_status(&self.outside.kube, FIELD_MANAGER, &certificate, &status).await?;
+        let note = format!("serial {} is stored in secret {}", leaf.serial, spec.secret_name);
+        let about = certificate.object_ref(&());
+        self.outside.events.normal(&about, "Issued", "Issue", &note).await;
+        Ok(())
+    }
+
+    async fn store(
+        &self,
+        certificate: &Certificate,
+        names: &[String],
+        material: &Material,
+    ) -> Result<(), Failed> {
+        let spec = &certificate.spec;
+        let template = spec.secret_template.clone().unwrap_or_default();
+        let mut annotations: BTreeMap<String, String> = template.annotations;
+        let mut annotate = |key: &str, value: &str| {
+            annotations.insert(key.to_owned(), value.to_owned());
+        };
+        annotate(names::CERTIFICATE_NAME, &certificate.name_any());
+        annotate(names::ISSUER_NAME, &spec.issuer_ref.name);
+        annotate(names::ISSUER_KIND, spec.issuer_ref.kind());
+        annotate(names::ISSUER_GROUP, spec.issuer_ref.group());
+        annotate(names::ALT_NAMES, &names.join(","));
+        annotate(names::COMMON_NAME, spec.common_name.as_deref().unwrap_or_default());
+        let data = [("tls.crt", material.chain()), ("tls.key", material.key())];
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some(spec.secret_name.clone()),
+                namespace: certificate.namespace(),
+                annotations: Some(annotations),
+                labels: Some(template.labels).filter(|labels| !labels.is_empty()),
+                ..ObjectMeta::default()
+            },
+            type_: Some("kubernetes.io/tls".into()),
+            data: Some(data.map(|(k, v)| (k.to_owned(), ByteString(v.to_vec()))).into()),
+            ..Secret::default()
+        };
+        apply(&self.outside.kube, FIELD_MANAGER, &secret).await?;
+        Ok(())
+    }
+
+    /// Keeps the status true, and looks whether the certificate is served.
+    async fn follow(
+        &self,
+        certificate: &Certificate,
+        material: &Material,
+        renew_at: jiff::Timestamp,
+    ) -> Result<Duration, Failed> {
+        let leaf = material.leaf();
+        let namespace = certificate.namespace().unwrap_or_default();
+        let secret = &certificate.spec.secret_name;
+        let seen = look(&self.outside, &namespace, secret, leaf, SERVED_LIMIT).await?;
+        let (finding, soon) = match &seen {
+            Seen::Everywhere(places) => {
+                let message = format!("serial {} was seen at {places} places", leaf.serial);
+                (Finding::new(SERVED, true, "SeenEverywhere", message), false)
+            }
+            Seen::NowhereUsed => {
+                let message = format!("no gateway uses secret {secret}");
+                (Finding::new(SERVED, false, "NotReferenced", message), false)
+            }
+            Seen::Missing(places) => {
+                let message = format!("serial {} is missing: {}", leaf.serial, places.join("; "));
+                (Finding::new(SERVED, false, "NotServed", message), true)
+            }
+        };
+        let held = certificate.status.clone().unwrap_or_default();
+        let mut status = held.clone();
+        let (generation, now) = (certificate.metadata.generation, self.outside.clock.now());
+        let (reason, message) = (finding.reason, finding.message.clone());
+        let flipped = conditions::set(&mut status.conditions, finding, generation, now);
+        let ready = "certificate is up to date and has not expired";
+        let ready = Finding::new(READY, true, "Ready", ready);
+        conditions::set(&mut status.conditions, ready, generation, now);
+        status.not_before = Some(Time(leaf.not_before));
+        status.not_after = Some(Time(leaf.not_after));
+        status.renewal_time = Some(Time(renew_at));
+        if status != held {
+            apply_status(&self.outside.kube, FIELD_MANAGER, certificate, &status).await?;
+        }
+        if flipped {
+            let about = certificate.object_ref(&());
+            if soon {
+                self.outside.events.warning(&about, reason, "Verify", &message).await;
+            } else {
+                self.outside.events.normal(&about, reason, "Verify", &message).await;
+            }
+        }
+        let renew_in = Duration::try_from(renew_at.duration_since(now)).unwrap_or_default();
+        let check = if soon || matches!(seen, Seen::NowhereUsed) {
+            Duration::from_secs(5)
+        } else {
+            SERVED_CHECK
+        };
+        Ok(renew_in.min(check).max(Duration::from_millis(100)))
+    }
+
+    /// Tells the failure and says how long to wait.
+    async fn report_failure(&self, certificate: &Certificate, failed: &Failed) -> Duration {
+        let message = failed.to_string();
+        let name = certificate.name_any();
+        tracing::warn!(certificate = name, reason = failed.reason(), message, "not issued");
+        let namespace = certificate.namespace().unwrap_or_default();
+        let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
+        let current = match api.get(&name).await {
+            Ok(current) => current,
+            Err(error) => return delay(kube_class(&error), 1, &self.outside.random),
+        };
+        let mut status = current.status.clone().unwrap_or_default();
+        let attempts = status.failed_issuance_attempts.unwrap_or(0) + 1;
+        let (generation, now) = (current.metadata.generation, self.outside.clock.now());
+        let issuing = Finding::new(names::ISSUING, true, failed.reason(), message.clone());
+        conditions::set(&mut status.conditions, issuing, generation, now);
+        if status.not_after.is_none() {
+            let ready = Finding::new(READY, false, failed.reason(), message.clone());
+            conditions::set(&mut status.conditions, ready, generation, now);
+        }
+        status.failed_issuance_attempts = Some(attempts);
+        status.last_failure_time = Some(Time(now));
+        match apply_status(&self.outside.kube, FIELD_MANAGER, &current, &status).await {
+            Ok(_) => {
+                let about = current.object_ref(&());
+                let events = &self.outside.events;
+                events.warning(&about, failed.reason(), "Issue", &message).await;
+            }
+            Err(error) => tracing::warn!(certificate = name, %error, "status not written"),
+        }
+        wait_after(failed.class(), attempts, &self.outside)
+    }
+}
+
+fn wait_after(class: ErrorClass, attempts: i32, outside: &Outside) -> Duration {
+    match class {
+        // The authority counts these.
+        ErrorClass::Refused | ErrorClass::Throttled { .. } | ErrorClass::Quota => {
+            retry_after(attempts)
+        }
+        class => delay(class, u32::try_from(attempts).unwrap_or(1), &outside.random),
+    }
+}
+
+/// How long a Certificate whose last attempt failed still has to wait.
+fn still_waiting(
+    held: &CertificateStatus,
+    certificate: &Certificate,
+    now: jiff::Timestamp,
+) -> Option<Duration> {
+    let issuing = conditions::get(&held.conditions, names::ISSUING)?;
+    let failed_at = held.last_failure_time.as_ref()?.0;
+    let attempts = held.failed_issuance_attempts?;
+    let refused = matches!(
+        issuing.reason.as_str(),
+        "ValidationFailed" | "RateLimited" | "AcmeError" | "UnusableCertificate"
+    );
+    if !refused || issuing.observed_generation != certificate.metadata.generation {
+        return None;
+    }
+    let until = failed_at.saturating_add(jiff::SignedDuration::try_from(retry_after(attempts)).ok()?);
+    Duration::try_from(until.ok()?.duration_since(now)).ok().filter(|wait| !wait.is_zero())
+}
+
+/// All DNS names asked for, the common name among them.
+fn dns_names(certificate: &Certificate) -> Vec<String> {
+    let spec = &certificate.spec;
+    let mut names = spec.dns_names.clone();
+    if let Some(name) = spec.common_name.as_ref().filter(|name| !names.contains(name)) {
+        names.insert(0, name.clone());
+    }
+    names
+}
+
+fn unsupported(certificate: &Certificate) -> Vec<String> {
+    let spec = &certificate.spec;
+    let mut fields: Vec<String> = spec.unsupported().iter().map(ToString::to_string).collect();
+    for (set, field) in [
+        (!spec.ip_addresses.is_empty(), "spec.ipAddresses"),
+        (!spec.uris.is_empty(), "spec.uris"),
+        (!spec.email_addresses.is_empty(), "spec.emailAddresses"),
+    ] {
+        if set {
+            fields.push(field.into());
+        }
+    }
+    fields
+}
+
+impl Routed for Controller {
+    /// Asks every load balancer that takes plain HTTP for `name`, as the authority will. A name
+    /// that no gateway serves is left to the authority.
+    async fn routed(&self, name: &str, path: &str, answer: &str) -> Result<(), AcmeError> {
+        let clock = &self.outside.clock;
+        let end = clock.elapsed() + ROUTED_LIMIT;
+        loop {
+            let fronts = Fronts::read(&self.outside).await.map(|all| all.of_http_host(name));
+            let mut missing = None;
+            for front in fronts.as_deref().unwrap_or_default() {
+                let got = self.outside.probe.get(front.address, name, path).await;
+                let cause = match got {
+                    Ok((200, body)) if body.as_ref() == answer.as_bytes() => continue,
+                    Ok((status, _)) => format!("status {status}"),
+                    Err(error) => error.to_string(),
+                };
+                missing = Some((front.to_string(), cause));
+                break;
+            }
+            let Some((address, cause)) = missing else { return Ok(()) };
+            if clock.elapsed() >= end {
+                let name = name.to_owned();
+                return Err(AcmeError::NotRouted { name, address, limit: ROUTED_LIMIT, cause });
+            }
+            clock.sleep(Duration::from_millis(50)).await;
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! How Gatewright writes objects: server-side apply under one field manager, and events.
+
+use std::fmt::Debug;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::{NamespaceResourceScope, Resource};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// The field manager of every write of the daemon.
+pub const FIELD_MANAGER: &str = "gatewright";
+
+/// Applies `object` (its metadata must name it and its namespace) and returns what the server holds.
+///
+/// # Errors
+/// What the API server answered; a conflict is forced, because every field we apply is ours.
+pub async fn apply<K>(client: &kube::Client, manager: &str, object: &K) -> kube::Result<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Serialize,
+{
+    let meta = object.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or("default");
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let mut body = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
+    // The typed objects of k8s-openapi serialise these two themselves; derived kinds do too, but a
+    // server-side apply without them is refused, so they are put here for all.
+    body["apiVersion"] = Value::from(K::api_version(&()).as_ref());
+    body["kind"] = Value::from(K::kind(&()).as_ref());
+    let name = meta.name.as_deref().unwrap_or_default();
+    api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(&body)).await
+}
+
+/// Applies the status of `object`: `status` is the whole of what this manager says there.
+///
+/// # Errors
+/// What the API server answered.
+pub async fn apply_status<K>(
+    client: &kube::Client,
+    manager: &str,
+    object: &K,
+    status: &impl Serialize,
+) -> kube::Result<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug,
+{
+    let meta = object.meta();
+    let api: Api<K> =
+        Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or("default"));
+    let name = meta.name.as_deref().unwrap_or_default();
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": { "name": name },
+        "status": status,
+    });
+    api.patch_status(name, &PatchParams::apply(manager).force(), &Patch::Apply(&body)).await
+}
+
+/// `None` for an object that does not exist, instead of an error.
+///
+/// # Errors
+/// Every other answer of the API server.
+pub fn optional<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes events about objects; a failure to write one is logged and nothing else.
+#[derive(Clone)]
+pub struct Events {
+    recorder: Recorder,
+}
+
+impl Events {
+    pub fn new(client: kube::Client) -> Self {
+        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
+        Self { recorder: Recorder::new(client, reporter) }
+    }
+
+    /// Something a user may like to know. `reason` and `action` are CamelCase words.
+    pub async fn normal(&self, about: &ObjectReference, reason: &str, action: &str, note: &str) {
+        self.publish(EventType::Normal, about, reason, action, note).await;
+    }
+
+    /// Something a user should act on.
+    pub async fn warning(&self, about: &ObjectReference, reason: &str, action: &str, note: &str) {
+        self.publish(EventType::Warning, about, reason, action, note).await;
+    }
+
+    async fn publish(
+        &self,
+        type_: EventType,
+        about: &ObjectReference,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
+        let mut note = note.to_owned();
+        // events.k8s.io/v1 Event.note holds at most 1 kB.
+        note.truncate(note.floor_char_boundary(1000));
+        let event = Event {
+            type_,
+            reason: reason.into(),
+            note: Some(note),
+            action: action.into(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, about).await {
+            tracing::warn!(reason, %error, "event not written");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Services of class `gatewright.dev/clb`: observe, plan, apply, report.
+
+mod controller;
+mod desired;
+mod record;
+
+pub use controller::{Controller, LOAD_BALANCER_CLASS};
+pub use desired::{Invalid, desired};

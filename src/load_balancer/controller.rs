@@ -1,0 +1,334 @@
+//! The reconcile loop over Services.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use gatewright_core::{
+    Backends, Desired, ErrorClass, IdempotencyToken, LoadBalancers, Observed, OwnerKey, ServerId,
+    plan,
+};
+use gatewright_crds::conditions::{self, Condition, Finding};
+use gatewright_seams::AddressMap;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::runtime::controller::{Action, Controller as Runtime};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+
+use super::desired::{Invalid, desired};
+use super::record::{self, Record};
+use crate::kubernetes::{FIELD_MANAGER, apply_status};
+use crate::outside::Outside;
+use crate::retry::{Failures, kube_class};
+
+/// `spec.loadBalancerClass` of the Services that become CLB instances.
+pub const LOAD_BALANCER_CLASS: &str = "gatewright.dev/clb";
+const FINALIZER: &str = "gatewright.dev/load-balancer";
+const CONDITION: &str = "gatewright.dev/LoadBalancerReady";
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Keeps the load balancers of Services as the Services say.
+#[derive(Clone)]
+pub struct Controller {
+    outside: Outside,
+    provider: Arc<dyn LoadBalancers>,
+    failures: Arc<Failures>,
+    audit_interval: Duration,
+}
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{0}")]
+    Kubernetes(#[from] kube::Error),
+    #[error("{0}")]
+    Cloud(#[from] gatewright_core::Error),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<Invalid>),
+    #[error("blocked: {0}")]
+    Blocked(String),
+}
+
+impl Failed {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Kubernetes(error) => kube_class(error),
+            Self::Cloud(error) => error.class(),
+            Self::Invalid(_) | Self::Blocked(_) => ErrorClass::Invalid,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Kubernetes(_) => "KubernetesError",
+            Self::Invalid(_) => "InvalidService",
+            Self::Blocked(_) => "Blocked",
+            Self::Cloud(error) => match error.class() {
+                ErrorClass::Throttled { .. } => "CloudThrottled",
+                ErrorClass::Refused => "CloudRefused",
+                ErrorClass::Quota => "CloudQuota",
+                ErrorClass::Invalid => "CloudInvalid",
+                _ => "CloudError",
+            },
+        }
+    }
+}
+
+impl Controller {
+    /// `audit_interval`: how often the cloud is read although nothing changed, to find drift.
+    pub fn new(
+        outside: Outside,
+        provider: Arc<dyn LoadBalancers>,
+        audit_interval: Duration,
+    ) -> Self {
+        Self { outside, provider, failures: Arc::default(), audit_interval }
+    }
+
+    /// Reconciles until dropped.
+    pub async fn run(self) {
+        let services: Api<Service> = Api::all(self.outside.kube.clone());
+        let slices: Api<EndpointSlice> = Api::all(self.outside.kube.clone());
+        Runtime::new(services, watcher::Config::default())
+            .watches(slices, watcher::Config::default(), |slice| {
+                let service = slice.labels().get(SERVICE_NAME)?.clone();
+                Some(ObjectRef::new(&service).within(&slice.namespace()?))
+            })
+            .run(
+                |service, this: Arc<Self>| async move { this.reconcile(service).await },
+                |_, error: &std::convert::Infallible, _| match *error {},
+                Arc::new(self),
+            )
+            .for_each(|result| async move {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "load balancer controller");
+                }
+            })
+            .await;
+    }
+
+    async fn reconcile(&self, service: Arc<Service>) -> Result<Action, std::convert::Infallible> {
+        if !is_ours(&service) {
+            return Ok(Action::await_change());
+        }
+        let key = service.uid().unwrap_or_default();
+        let action = match self.pass(&service).await {
+            Ok(wake) => {
+                self.failures.succeeded(&key);
+                wake.map_or_else(Action::await_change, Action::requeue)
+            }
+            Err(failed) => {
+                let wait = self.failures.failed(&key, failed.class(), &self.outside.random);
+                self.report_failure(&service, &failed).await;
+                Action::requeue(wait)
+            }
+        };
+        Ok(action)
+    }
+
+    /// One pass; returns after how long to look again though nothing changed.
+    async fn pass(&self, service: &Service) -> Result<Option<Duration>, Failed> {
+        let deleting = service.metadata.deletion_timestamp.is_some();
+        if deleting && !service.finalizers().iter().any(|held| held == FINALIZER) {
+            return Ok(None);
+        }
+        let (wanted, unused) = if deleting {
+            (None, Vec::new())
+        } else {
+            let (wanted, unused) = self.desired(service).await?;
+            (Some(wanted), unused)
+        };
+        if !deleting {
+            self.hold(service, true).await?;
+        }
+        let owner = OwnerKey::new(service.uid().unwrap_or_default());
+        let held = record::load(&self.outside.kube, service).await?;
+        let now = self.outside.clock.now();
+        let due = held.as_ref().map(|record| {
+            let since = now.duration_since(record.audited_at);
+            self.audit_interval.saturating_sub(since.unsigned_abs())
+        });
+        let (mut observed, audited_at, fresh) = match held {
+            Some(record) if due.is_none_or(|due| !due.is_zero()) => {
+                (record.observed, record.audited_at, false)
+            }
+            held => {
+                let observed = self.provider.observe(&owner).await?;
+                if let Some(before) = held.filter(|held| held.observed != observed) {
+                    self.report_drift(service, &before.observed, &observed).await;
+                }
+                (observed, now, true)
+            }
+        };
+        let plan = plan(wanted.as_ref(), &observed, now);
+        if plan.steps.is_empty() {
+            if fresh && !deleting {
+                let record = Record { observed: observed.clone(), audited_at };
+                record::store(&self.outside.kube, service, Some(&record)).await?;
+            }
+        } else {
+            if !fresh || !deleting {
+                record::store(&self.outside.kube, service, None).await?;
+            }
+            for step in &plan.steps {
+                tracing::info!(service = service.name_any(), %step, "applying");
+                let generation = service.metadata.generation.unwrap_or_default();
+                let token = IdempotencyToken::new(&owner, generation, &step.action);
+                self.provider.apply(step, &mut observed, &token).await?;
+            }
+            if !deleting {
+                let record = Record { observed: observed.clone(), audited_at };
+                record::store(&self.outside.kube, service, Some(&record)).await?;
+            }
+        }
+        if let Some(blocked) = plan.blocked.first() {
+            return Err(Failed::Blocked(blocked.to_string()));
+        }
+        if deleting {
+            if observed.load_balancer.is_none() && observed.duplicates.is_empty() {
+                self.hold(service, false).await?;
+            }
+        } else {
+            self.report(service, &observed, wanted.as_ref(), &unused).await?;
+        }
+        let drain = plan.wake_at.map(|at| {
+            Duration::try_from(at.duration_since(self.outside.clock.now())).unwrap_or_default()
+        });
+        let audit = self.audit_interval + self.outside.random.jitter(self.audit_interval / 10);
+        // A plan made on the new record may have more to do: the next step of a drain, or what was
+        // held back until an added backend has settled.
+        Ok(Some(drain.map_or(audit, |drain| drain.min(audit)).max(Duration::from_millis(10))))
+    }
+
+    async fn desired(&self, service: &Service) -> Result<(Desired, Vec<String>), Failed> {
+        let namespace = service.namespace().unwrap_or_default();
+        let slices: Api<EndpointSlice> = Api::namespaced(self.outside.kube.clone(), &namespace);
+        let selector = format!("{SERVICE_NAME}={}", service.name_any());
+        let slices = slices.list(&ListParams::default().labels(&selector)).await?.items;
+        let loopback = self.outside.network.pods == AddressMap::Loopback;
+        let interface_of = |ip: IpAddr| loopback.then(|| laptop_interface(ip));
+        desired(service, Some(&slices), &interface_of).map_err(Failed::Invalid)
+    }
+
+    /// Puts our finalizer on or takes it off.
+    async fn hold(&self, service: &Service, on: bool) -> Result<(), Failed> {
+        let mut finalizers = service.finalizers().to_vec();
+        if on == finalizers.iter().any(|held| held == FINALIZER) {
+            return Ok(());
+        }
+        if on {
+            finalizers.push(FINALIZER.to_owned());
+        } else {
+            finalizers.retain(|held| held != FINALIZER);
+        }
+        let namespace = service.namespace().unwrap_or_default();
+        let api: Api<Service> = Api::namespaced(self.outside.kube.clone(), &namespace);
+        // The resourceVersion makes this fail rather than undo another controller's finalizer.
+        let patch = json!({ "metadata": {
+            "resourceVersion": service.resource_version(),
+            "finalizers": finalizers,
+        }});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+        match api.patch(&service.name_any(), &params, &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if !on && status.code == 404 => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn report(
+        &self,
+        service: &Service,
+        observed: &Observed,
+        wanted: Option<&Desired>,
+        unused: &[String],
+    ) -> Result<(), Failed> {
+        let Some(load_balancer) = &observed.load_balancer else { return Ok(()) };
+        let no_backend = wanted.is_some_and(|wanted| {
+            wanted.groups.iter().all(|group| match &group.backends {
+                Backends::Complete(list) | Backends::Partial(list) => list.is_empty(),
+                Backends::Unknown | Backends::ScaledToZero => true,
+            })
+        });
+        let finding = if no_backend {
+            let message = format!("{} has no backend yet", load_balancer.id);
+            Finding::new(CONDITION, false, "NoBackends", message)
+        } else if unused.is_empty() {
+            Finding::new(CONDITION, true, "InSync", format!("{} is as specified", load_balancer.id))
+        } else {
+            let message = format!("not acted on: {}", unused.join(", "));
+            Finding::new(CONDITION, true, "IgnoredAnnotations", message)
+        };
+        let ingress = load_balancer.address.map(|address| json!({ "ip": address.to_string() }));
+        self.write_status(service, finding, ingress.into_iter().collect()).await?;
+        Ok(())
+    }
+
+    async fn report_failure(&self, service: &Service, failed: &Failed) {
+        let message = failed.to_string();
+        tracing::warn!(service = service.name_any(), reason = failed.reason(), message, "failed");
+        let finding = Finding::new(CONDITION, false, failed.reason(), message.clone());
+        let held = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let ingress = held.and_then(|held| held.ingress.as_ref()).into_iter().flatten();
+        let ingress = ingress.filter_map(|held| serde_json::to_value(held).ok()).collect();
+        match self.write_status(service, finding, ingress).await {
+            Ok(true) => {
+                let about = service.object_ref(&());
+                let events = &self.outside.events;
+                events.warning(&about, failed.reason(), "SyncLoadBalancer", &message).await;
+            }
+            Ok(false) => {}
+            Err(error) => tracing::warn!(service = service.name_any(), %error, "status not written"),
+        }
+    }
+
+    async fn report_drift(&self, service: &Service, before: &Observed, found: &Observed) {
+        let id = before.load_balancer.as_ref().map_or("none", |lb| lb.id.as_str());
+        let what = if found.load_balancer.is_none() { "is gone" } else { "was changed" };
+        let note = format!("load balancer {id} {what} outside of Gatewright");
+        self.outside.events.warning(&service.object_ref(&()), "Drift", "Audit", &note).await;
+    }
+
+    /// Writes condition and addresses if they differ from what the Service shows; says whether.
+    async fn write_status(
+        &self,
+        service: &Service,
+        finding: Finding,
+        ingress: Vec<serde_json::Value>,
+    ) -> kube::Result<bool> {
+        let status = service.status.clone().unwrap_or_default();
+        let mut held: Vec<Condition> = status.conditions.unwrap_or_default();
+        held.retain(|condition| condition.type_ == CONDITION);
+        let generation = service.metadata.generation;
+        let changed = conditions::set(&mut held, finding, generation, self.outside.clock.now());
+        let shown = status.load_balancer.and_then(|shown| shown.ingress).unwrap_or_default();
+        let shown: Vec<_> = shown.into_iter().filter_map(|held| held.ip).collect();
+        let wanted: Vec<_> =
+            ingress.iter().filter_map(|held| held["ip"].as_str().map(str::to_owned)).collect();
+        if !changed && shown == wanted {
+            return Ok(false);
+        }
+        let status = json!({ "conditions": held, "loadBalancer": { "ingress": ingress } });
+        apply_status(&self.outside.kube, FIELD_MANAGER, service, &status).await?;
+        Ok(true)
+    }
+}
+
+fn is_ours(service: &Service) -> bool {
+    let spec = service.spec.as_ref();
+    let held = service.finalizers().iter().any(|held| held == FINALIZER);
+    held || spec.is_some_and(|spec| {
+        spec.type_.as_deref() == Some("LoadBalancer")
+            && spec.load_balancer_class.as_deref() == Some(LOAD_BALANCER_CLASS)
+    })
+}
+
+/// On a laptop there are no network interfaces to look up; the mock cloud takes an id made of the
+/// address.
+fn laptop_interface(ip: IpAddr) -> ServerId {
+    ServerId::new(format!("eni-{}", ip.to_string().replace(['.', ':'], "-")))
+}

@@ -1,0 +1,89 @@
+//! How long to wait before the next try: the one place that decides it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use gatewright_core::ErrorClass;
+use gatewright_seams::Random;
+
+/// First ceiling of the backoff.
+const BASE: Duration = Duration::from_millis(500);
+/// Last ceiling for what time alone may mend.
+const CEILING: Duration = Duration::from_secs(60);
+/// For what only a person can mend: often enough that a mended key is noticed without a restart.
+const FOR_A_PERSON: Duration = Duration::from_secs(120);
+
+/// Failures in a row, by object.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<BTreeMap<String, u32>>);
+
+impl Failures {
+    /// Counts a failure of `key` and says how long to wait.
+    pub fn failed(&self, key: &str, class: ErrorClass, random: &Random) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(key.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        delay(class, *count, random)
+    }
+
+    /// Forgets the failures of `key`.
+    pub fn succeeded(&self, key: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// Exponential backoff with full jitter; `attempt` counts from 1.
+pub fn delay(class: ErrorClass, attempt: u32, random: &Random) -> Duration {
+    let ceiling = (BASE * 2u32.saturating_pow(attempt.min(16))).min(CEILING);
+    // A floor keeps two tries apart even when the jitter falls low.
+    let backoff = BASE / 2 + random.jitter(ceiling);
+    match class {
+        ErrorClass::Throttled { retry_after: Some(wait) } => wait + random.jitter(BASE),
+        ErrorClass::Quota | ErrorClass::Refused | ErrorClass::Invalid => {
+            backoff.max(FOR_A_PERSON / 2 + random.jitter(FOR_A_PERSON / 2)).min(FOR_A_PERSON)
+        }
+        _ => backoff,
+    }
+}
+
+/// The class of an answer of the API server.
+pub fn kube_class(error: &kube::Error) -> ErrorClass {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            409 => ErrorClass::Conflict,
+            429 => ErrorClass::Throttled { retry_after: None },
+            401 | 403 => ErrorClass::Refused,
+            400 | 404 | 405 | 415 | 422 => ErrorClass::Invalid,
+            _ => ErrorClass::Transient,
+        },
+        _ => ErrorClass::Transient,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_ceiling_and_start_anew_after_success() {
+        let (failures, random) = (Failures::default(), Random::seeded(1));
+        for _ in 0..50 {
+            assert!(failures.failed("a", ErrorClass::Transient, &random) <= CEILING + BASE);
+        }
+        failures.succeeded("a");
+        assert!(failures.failed("a", ErrorClass::Transient, &random) <= BASE * 3);
+    }
+
+    #[test]
+    fn a_time_that_the_cloud_names_is_kept() {
+        let wait = Duration::from_secs(7);
+        let class = ErrorClass::Throttled { retry_after: Some(wait) };
+        assert!(delay(class, 1, &Random::seeded(1)) >= wait);
+    }
+
+    #[test]
+    fn what_a_person_must_mend_is_not_hammered() {
+        assert!(delay(ErrorClass::Refused, 1, &Random::seeded(1)) >= Duration::from_secs(60));
+    }
+}

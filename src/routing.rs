@@ -1,0 +1,17 @@
+//! Istio's routing objects become Envoy's resources.
+//!
+//! [`translate()`] is pure: objects in, resources and problems out. The publisher watches the
+//! objects and keeps the discovery service's store equal to what it says.
+
+mod clusters;
+mod listeners;
+mod publisher;
+mod routes;
+mod secrets;
+mod translate;
+
+pub use publisher::{Publisher, group_of};
+pub use translate::{Answers, Input, Output, Problem, translate};
+
+/// The cluster that leads to the daemon's challenge answers.
+const CHALLENGE_CLUSTER: &str = "gatewright-challenges";
