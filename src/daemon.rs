@@ -75,15 +75,23 @@ impl Daemon {
         let tasks = &outside.tasks;
         if let Some(sockets) = sockets {
             let pods = outside.network.pods;
-            let server =
-                Server::new(store.clone(), identity.server_tls(outside)?, tasks.clone(), outside.clock)
-                    .with_groups(move |gateway, pod| group_of(pods, gateway, pod));
+            let server = Server::new(
+                store.clone(),
+                identity.server_tls(outside)?,
+                tasks.clone(),
+                outside.clock,
+            )
+            .with_groups(move |gateway, pod| group_of(pods, gateway, pod));
             server.serve(sockets.xds)?;
             let serving = challenges.clone().serve(sockets.challenges, tasks.clone());
             tasks.spawn("challenges", serving);
         }
         let (xds_host, xds_port) = config.xds_address.clone();
-        let settings = gateway::Settings { proxy_image: config.proxy_image.clone(), xds_host, xds_port };
+        let settings = gateway::Settings {
+            proxy_image: config.proxy_image.clone(),
+            xds_host,
+            xds_port,
+        };
         let gateways = gateway::Controller::new(outside.clone(), settings, identity);
         tasks.spawn("gateways", gateways.run());
         if let Some(provider) = outside.load_balancers.clone() {
@@ -99,8 +107,11 @@ impl Daemon {
                 certificate::Controller::new(outside.clone(), accounts, challenges.clone());
             tasks.spawn("certificates", certificates.run());
         }
-        let publisher =
-            Publisher::new(outside.clone(), store.clone(), config.challenge_address.clone());
+        let publisher = Publisher::new(
+            outside.clone(),
+            store.clone(),
+            config.challenge_address.clone(),
+        );
         tasks.spawn("publisher", publisher.run());
         Ok(Self { store, challenges })
     }

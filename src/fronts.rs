@@ -70,7 +70,11 @@ impl Fronts {
     pub(crate) fn of_secret(&self, namespace: &str, secret: &str) -> Vec<Front> {
         self.fronts(|gateway, server| {
             gateway.namespace().as_deref() == Some(namespace)
-                && server.tls.as_ref().and_then(|tls| tls.credential_name.as_deref()) == Some(secret)
+                && server
+                    .tls
+                    .as_ref()
+                    .and_then(|tls| tls.credential_name.as_deref())
+                    == Some(secret)
         })
     }
 
@@ -91,9 +95,16 @@ impl Fronts {
         let mut fronts = Vec::new();
         for gateway in &self.gateways {
             let labels = pod_labels(gateway);
-            let selecting = self.servers.iter().filter(|servers| selects(servers, &labels));
+            let selecting = self
+                .servers
+                .iter()
+                .filter(|servers| selects(servers, &labels));
             let wanted = selecting.flat_map(|servers| {
-                servers.spec.servers.iter().filter(|server| wanted(servers, server))
+                servers
+                    .spec
+                    .servers
+                    .iter()
+                    .filter(|server| wanted(servers, server))
             });
             for number in wanted.map(|server| server.port.number) {
                 self.of_port(gateway, &labels, number, &mut fronts);
@@ -112,9 +123,16 @@ impl Fronts {
         fronts: &mut Vec<Front>,
     ) {
         let port = |number: i32| u16::try_from(number).ok();
-        for service in self.services.iter().filter(|service| reaches(service, gateway)) {
+        for service in self
+            .services
+            .iter()
+            .filter(|service| reaches(service, gateway))
+        {
             let spec = service.spec.as_ref();
-            let listed = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+            let listed = spec
+                .and_then(|spec| spec.ports.as_ref())
+                .into_iter()
+                .flatten();
             if !listed.into_iter().any(|held| held.port == number) {
                 continue;
             }
@@ -131,8 +149,13 @@ impl Fronts {
         let target = listen_port(gateway, number);
         for pod in &self.pods {
             let ours = pod.namespace() == gateway.namespace()
-                && labels.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
-            let ip = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref());
+                && labels
+                    .iter()
+                    .all(|(key, value)| pod.labels().get(key) == Some(value));
+            let ip = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.pod_ip.as_ref());
             let ip = ip.and_then(|ip| ip.parse::<IpAddr>().ok());
             if !ours || !is_ready(pod) || pod.metadata.deletion_timestamp.is_some() {
                 continue;
@@ -157,7 +180,11 @@ pub(crate) fn pod_labels(gateway: &IstioGateway) -> BTreeMap<String, String> {
 
 /// Whether an Istio Gateway applies to Pods with `labels`. Istio takes an empty selector as all.
 pub(crate) fn selects(servers: &Gateway, labels: &BTreeMap<String, String>) -> bool {
-    servers.spec.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    servers
+        .spec
+        .selector
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// The port that the proxies open for a server's port: the target of the Service port with that
@@ -165,7 +192,8 @@ pub(crate) fn selects(servers: &Gateway, labels: &BTreeMap<String, String>) -> b
 pub(crate) fn listen_port(gateway: &IstioGateway, number: i32) -> i32 {
     let ports = ports(gateway);
     let port = ports.iter().find(|port| port.port == number);
-    port.and_then(gatewright_crds::istio_gateway::GatewayPort::target_number).unwrap_or(number)
+    port.and_then(gatewright_crds::istio_gateway::GatewayPort::target_number)
+        .unwrap_or(number)
 }
 
 /// Whether the host pattern of a server (`*`, `*.example.com`, with or without `namespace/`) takes
@@ -179,8 +207,14 @@ pub(crate) fn takes(pattern: &str, host: &str) -> bool {
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 #[cfg(test)]

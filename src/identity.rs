@@ -75,16 +75,28 @@ impl Identity {
             let authority =
                 Authority::generate(&outside.clock, AUTHORITY_LIFETIME).map_err(broken)?;
             let data = [
-                ("tls.crt".to_owned(), ByteString(authority.certificate_pem().as_bytes().to_vec())),
-                ("tls.key".to_owned(), ByteString(authority.key_pem().expose().as_bytes().to_vec())),
+                (
+                    "tls.crt".to_owned(),
+                    ByteString(authority.certificate_pem().as_bytes().to_vec()),
+                ),
+                (
+                    "tls.key".to_owned(),
+                    ByteString(authority.key_pem().expose().as_bytes().to_vec()),
+                ),
             ];
             let secret = Secret {
-                metadata: ObjectMeta { name: Some(SECRET.into()), ..ObjectMeta::default() },
+                metadata: ObjectMeta {
+                    name: Some(SECRET.into()),
+                    ..ObjectMeta::default()
+                },
                 type_: Some("kubernetes.io/tls".into()),
                 data: Some(data.into()),
                 ..Secret::default()
             };
-            let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+            let params = PostParams {
+                field_manager: Some(FIELD_MANAGER.into()),
+                ..Default::default()
+            };
             held = match api.create(&params, &secret).await {
                 Ok(made) => Some(made),
                 // Another replica was first; its authority is the one.
@@ -96,12 +108,17 @@ impl Identity {
         }
         let data = held.and_then(|secret| secret.data).unwrap_or_default();
         let text = |key: &str| {
-            let value = data.get(key).map(|value| String::from_utf8_lossy(&value.0).into_owned());
+            let value = data
+                .get(key)
+                .map(|value| String::from_utf8_lossy(&value.0).into_owned());
             value.ok_or_else(|| IdentityError::Incomplete(namespace.to_owned()))
         };
-        let authority =
-            Authority::from_pem(&text("tls.crt")?, &SecretText::new(text("tls.key")?)).map_err(broken)?;
-        Ok(Self { authority: Arc::new(authority), clock: outside.clock })
+        let authority = Authority::from_pem(&text("tls.crt")?, &SecretText::new(text("tls.key")?))
+            .map_err(broken)?;
+        Ok(Self {
+            authority: Arc::new(authority),
+            clock: outside.clock,
+        })
     }
 
     /// A new identity for the proxies of `gateway`.
@@ -109,8 +126,13 @@ impl Identity {
         &self,
         gateway: &GatewayId,
     ) -> Result<IdentityFiles, gatewright_xds::Error> {
-        let issued = self.authority.issue_client(&self.clock, gateway, CLIENT_LIFETIME)?;
-        Ok(IdentityFiles { issued, root: self.authority.certificate_pem().to_owned() })
+        let issued = self
+            .authority
+            .issue_client(&self.clock, gateway, CLIENT_LIFETIME)?;
+        Ok(IdentityFiles {
+            issued,
+            root: self.authority.certificate_pem().to_owned(),
+        })
     }
 
     /// How long the identity in `secret` stays in use; nothing when it is to be replaced.
@@ -121,8 +143,13 @@ impl Identity {
         }
         let leaf = Material::from_secret(secret).ok()?.leaf().clone();
         let third = leaf.not_after.duration_since(leaf.not_before).as_secs() / 3;
-        let renew_at = leaf.not_after.checked_sub(jiff::SignedDuration::from_secs(third)).ok()?;
-        Duration::try_from(renew_at.duration_since(now)).ok().filter(|left| !left.is_zero())
+        let renew_at = leaf
+            .not_after
+            .checked_sub(jiff::SignedDuration::from_secs(third))
+            .ok()?;
+        Duration::try_from(renew_at.duration_since(now))
+            .ok()
+            .filter(|left| !left.is_zero())
     }
 
     /// The TLS side of the discovery service; keeps its certificate fresh until the tasks end.
@@ -134,7 +161,9 @@ impl Identity {
             let this = self.clone();
             move || {
                 let names = [XDS_SERVER_NAME.to_owned()];
-                let server = this.authority.issue_server(&this.clock, &names, SERVER_LIFETIME)?;
+                let server = this
+                    .authority
+                    .issue_server(&this.clock, &names, SERVER_LIFETIME)?;
                 server_tls(&server, this.authority.certificate_pem(), this.clock)
             }
         };
@@ -156,7 +185,10 @@ impl Identity {
 async fn ensure_namespace(outside: &Outside, name: &str) -> kube::Result<()> {
     let api: Api<Namespace> = Api::all(outside.kube.clone());
     let namespace = Namespace {
-        metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.into()),
+            ..ObjectMeta::default()
+        },
         ..Namespace::default()
     };
     match api.create(&PostParams::default(), &namespace).await {

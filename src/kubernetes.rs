@@ -34,7 +34,12 @@ where
     body["apiVersion"] = Value::from(K::api_version(&()).as_ref());
     body["kind"] = Value::from(K::kind(&()).as_ref());
     let name = meta.name.as_deref().unwrap_or_default();
-    api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(&body)).await
+    api.patch(
+        name,
+        &PatchParams::apply(manager).force(),
+        &Patch::Apply(&body),
+    )
+    .await
 }
 
 /// Applies the status of `object`: `status` is the whole of what this manager says there.
@@ -54,8 +59,10 @@ where
         + Debug,
 {
     let meta = object.meta();
-    let api: Api<K> =
-        Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or("default"));
+    let api: Api<K> = Api::namespaced(
+        client.clone(),
+        meta.namespace.as_deref().unwrap_or("default"),
+    );
     let name = meta.name.as_deref().unwrap_or_default();
     let body = json!({
         "apiVersion": K::api_version(&()),
@@ -63,7 +70,12 @@ where
         "metadata": { "name": name },
         "status": status,
     });
-    api.patch_status(name, &PatchParams::apply(manager).force(), &Patch::Apply(&body)).await
+    api.patch_status(
+        name,
+        &PatchParams::apply(manager).force(),
+        &Patch::Apply(&body),
+    )
+    .await
 }
 
 /// `None` for an object that does not exist, instead of an error.
@@ -86,18 +98,25 @@ pub struct Events {
 
 impl Events {
     pub fn new(client: kube::Client) -> Self {
-        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
-        Self { recorder: Recorder::new(client, reporter) }
+        let reporter = Reporter {
+            controller: FIELD_MANAGER.into(),
+            instance: None,
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+        }
     }
 
     /// Something a user may like to know. `reason` and `action` are CamelCase words.
     pub async fn normal(&self, about: &ObjectReference, reason: &str, action: &str, note: &str) {
-        self.publish(EventType::Normal, about, reason, action, note).await;
+        self.publish(EventType::Normal, about, reason, action, note)
+            .await;
     }
 
     /// Something a user should act on.
     pub async fn warning(&self, about: &ObjectReference, reason: &str, action: &str, note: &str) {
-        self.publish(EventType::Warning, about, reason, action, note).await;
+        self.publish(EventType::Warning, about, reason, action, note)
+            .await;
     }
 
     async fn publish(

@@ -73,7 +73,7 @@ pub enum LaptopError {
     Listen(SocketAddr, io::Error),
     #[error("preparing the API server: {0}")]
     Prepare(#[from] kube::Error),
-    #[error("the definitions of the kinds: {0}")]
+    #[error("reading objects: {0}")]
     Definitions(String),
     #[error("no free range of loopback addresses: {0} are in use")]
     NoSlot(String),
@@ -119,25 +119,34 @@ impl Laptop {
         validator: Option<Arc<dyn mock_acme::Fetch>>,
         (clock, random, tasks): (Clock, Random, Tasks),
     ) -> Result<Self, LaptopError> {
-        let file = |name: &str| layout.directory.as_ref().map(|directory| directory.join(name));
+        let file = |name: &str| {
+            layout
+                .directory
+                .as_ref()
+                .map(|directory| directory.join(name))
+        };
         if let Some(directory) = &layout.directory {
             std::fs::create_dir_all(directory)
                 .map_err(|error| LaptopError::Directory(directory.clone(), error))?;
         }
         let kube = LocalKube::start(local_kube::Options {
-            storage: file("kube.redb").map_or(local_kube::Storage::Memory, local_kube::Storage::File),
+            storage: file("kube.redb")
+                .map_or(local_kube::Storage::Memory, local_kube::Storage::File),
             clock,
             random: random.clone(),
             tasks: tasks.clone(),
         })
         .await?;
-        let data_plane = slot.as_ref().map_or(DataPlane::Off, |slot| DataPlane::Sockets {
-            network: slot.load_balancers(),
-            port_shift: layout.port_shift,
-            addresses: AddressMap::Loopback,
-        });
+        let data_plane = slot
+            .as_ref()
+            .map_or(DataPlane::Off, |slot| DataPlane::Sockets {
+                network: slot.load_balancers(),
+                port_shift: layout.port_shift,
+                addresses: AddressMap::Loopback,
+            });
         let cloud = MockCloud::start(mock_cloud::Options {
-            storage: file("cloud.json").map_or(mock_cloud::Storage::Memory, mock_cloud::Storage::File),
+            storage: file("cloud.json")
+                .map_or(mock_cloud::Storage::Memory, mock_cloud::Storage::File),
             clock,
             random: random.clone(),
             tasks: tasks.clone(),
@@ -149,7 +158,9 @@ impl Laptop {
         let resolving = cloud.clone();
         let validator = validator.unwrap_or_else(|| {
             // The laptop's DNS: every name is at the first public load balancer with a port 80.
-            Arc::new(HttpFetch { resolver: Arc::new(move |_| public_http(&resolving)) })
+            Arc::new(HttpFetch {
+                resolver: Arc::new(move |_| public_http(&resolving)),
+            })
         });
         let acme = MockAcme::start(mock_acme::Options {
             storage: file("acme.json").map_or(mock_acme::Storage::Memory, mock_acme::Storage::File),
@@ -162,7 +173,16 @@ impl Laptop {
         })
         .await?;
         let slot = slot.map(Arc::new);
-        Ok(Self { clock, random, tasks, kube, cloud, acme, slot, layout })
+        Ok(Self {
+            clock,
+            random,
+            tasks,
+            kube,
+            cloud,
+            acme,
+            slot,
+            layout,
+        })
     }
 
     /// A client of the embedded API server, without a socket.
@@ -182,16 +202,15 @@ impl Laptop {
             let object = serde_json::to_value(definition).map_err(kube::Error::SerdeError)?;
             apply_object(&client, object).await?;
         }
-        let named = |kind: &str, name: &str| {
-            json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name } })
-        };
+        let named = |kind: &str, name: &str| json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name } });
         for namespace in [NAMESPACE, "istio-system"] {
             apply_object(&client, named("Namespace", namespace)).await?;
         }
         apply_object(&client, named("Node", crate::runner::NODE)).await?;
         let end = self.clock.elapsed() + Duration::from_secs(10);
         loop {
-            let gateways: Api<gatewright_crds::istio_gateway::IstioGateway> = Api::all(client.clone());
+            let gateways: Api<gatewright_crds::istio_gateway::IstioGateway> =
+                Api::all(client.clone());
             let services: Api<gatewright_crds::istio::VirtualService> = Api::all(client.clone());
             let list = kube::api::ListParams::default().limit(1);
             let served = (gateways.list(&list).await, services.list(&list).await);
@@ -207,7 +226,11 @@ impl Laptop {
 
     /// The configuration of a daemon in this world.
     pub fn config(&self) -> Config {
-        let host = self.slot.as_ref().map_or(Ipv4Addr::LOCALHOST, |slot| slot.daemon()).to_string();
+        let host = self
+            .slot
+            .as_ref()
+            .map_or(Ipv4Addr::LOCALHOST, |slot| slot.daemon())
+            .to_string();
         Config {
             namespace: NAMESPACE.into(),
             proxy_image: format!("{PROXY_IMAGE}:{}", env!("CARGO_PKG_VERSION")),
@@ -226,18 +249,20 @@ impl Laptop {
     /// The certificate authority as a transport, without a socket; other hosts are unreachable.
     pub fn acme_transport(&self) -> Transport {
         let acme = self.acme.service();
-        BoxCloneSyncService::new(tower::service_fn(move |request: http::Request<bytes::Bytes>| {
-            let acme = acme.clone();
-            async move {
-                match request.uri().host() {
-                    Some(ACME_HOST) => acme.oneshot(request).await,
-                    host => {
-                        let host = host.unwrap_or("no host").to_owned();
-                        Err(format!("{host} cannot be reached from this laptop").into())
+        BoxCloneSyncService::new(tower::service_fn(
+            move |request: http::Request<bytes::Bytes>| {
+                let acme = acme.clone();
+                async move {
+                    match request.uri().host() {
+                        Some(ACME_HOST) => acme.oneshot(request).await,
+                        host => {
+                            let host = host.unwrap_or("no host").to_owned();
+                            Err(format!("{host} cannot be reached from this laptop").into())
+                        }
                     }
                 }
-            }
-        }))
+            },
+        ))
     }
 
     /// What a daemon reaches outside through: everything in process, the network real. Its tasks
@@ -263,7 +288,8 @@ impl Laptop {
     ) -> Result<Outside, LaptopError> {
         let key = &self.layout.access_key;
         let credentials = Credentials::new(key.id.clone(), key.secret.clone());
-        let options = ClientOptions::new(credentials, REGION, "http://slb.gatewright.test".parse()?);
+        let options =
+            ClientOptions::new(credentials, REGION, "http://slb.gatewright.test".parse()?);
         let client = Client::new(options, cloud, self.clock, self.random.clone());
         let mut clb = ClbOptions::new(ClusterName::from("laptop"));
         clb.default_subnet = Some(DEFAULT_SUBNET.into());
@@ -277,7 +303,10 @@ impl Laptop {
             load_balancers: Some(Arc::new(Clb::new(client, clb))),
             acme: self.acme_transport(),
             probe,
-            network: Network { pods: AddressMap::Loopback, port_shift: self.layout.port_shift },
+            network: Network {
+                pods: AddressMap::Loopback,
+                port_shift: self.layout.port_shift,
+            },
         })
     }
 
@@ -317,14 +346,21 @@ impl Laptop {
 /// # Errors
 /// It is in use or not allowed.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, LaptopError> {
-    TcpListener::bind(address).await.map_err(|error| LaptopError::Listen(address, error))
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| LaptopError::Listen(address, error))
 }
 
 /// The first public load balancer address with a running listener on port 80.
 fn public_http(cloud: &MockCloud) -> Option<SocketAddr> {
     let inventory = cloud.inventory();
-    let public = inventory.instances.iter().filter(|instance| instance.internet);
-    public.filter_map(|instance| instance.listener(80)?.socket).next()
+    let public = inventory
+        .instances
+        .iter()
+        .filter(|instance| instance.internet);
+    public
+        .filter_map(|instance| instance.listener(80)?.socket)
+        .next()
 }
 
 /// Applies any object, as `kubectl apply --server-side` does.
@@ -337,7 +373,10 @@ pub async fn apply_object(
 ) -> kube::Result<DynamicObject> {
     let object: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
     let types = object.types.clone().unwrap_or_default();
-    let (group, version) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
+    let (group, version) = types
+        .api_version
+        .split_once('/')
+        .unwrap_or(("", &types.api_version));
     let kind = kube::core::GroupVersionKind::gvk(group, version, &types.kind);
     // Every kind in use has a regular plural; discovery would cost a request for each object.
     let resource = ApiResource::from_gvk(&kind);
@@ -346,8 +385,23 @@ pub async fn apply_object(
         None => Api::all_with(client.clone(), &resource),
     };
     let name = object.metadata.name.clone().unwrap_or_default();
-    let params = PatchParams::apply("gatewright-dev").force().validation_strict();
+    let params = PatchParams::apply("gatewright-dev")
+        .force()
+        .validation_strict();
     api.patch(&name, &params, &Patch::Apply(&object)).await
+}
+
+/// Applies every document of `yaml`, in order.
+///
+/// # Errors
+/// The text is no YAML, or the API server refuses an object.
+pub async fn apply_yaml(client: &kube::Client, yaml: &str) -> Result<(), LaptopError> {
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(yaml)
+        .map_err(|error| LaptopError::Definitions(error.to_string()))?;
+    for document in documents.into_iter().filter(|document| !document.is_null()) {
+        apply_object(client, document).await?;
+    }
+    Ok(())
 }
 
 /// Where a load balancer of the world is reached: its address and shifted port.

@@ -4,5 +4,5 @@ mod controller;
 mod desired;
 mod record;
 
-pub use controller::{Controller, LOAD_BALANCER_CLASS};
+pub use controller::{CONDITION, Controller, LOAD_BALANCER_CLASS};
 pub use desired::{Invalid, desired};

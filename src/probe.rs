@@ -40,14 +40,20 @@ impl NetworkProbe {
             .with_no_client_auth();
         // A resumed session would show the certificate of the first handshake.
         config.resumption = rustls::client::Resumption::disabled();
-        Ok(Self { clock, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self {
+            clock,
+            tls: TlsConnector::from(Arc::new(config)),
+        })
     }
 
     async fn within<T>(
         &self,
         future: impl Future<Output = Result<T, ProbeError>>,
     ) -> Result<T, ProbeError> {
-        self.clock.timeout(LIMIT, future).await.unwrap_or(Err(ProbeError::TimedOut(LIMIT)))
+        self.clock
+            .timeout(LIMIT, future)
+            .await
+            .unwrap_or(Err(ProbeError::TimedOut(LIMIT)))
     }
 }
 
@@ -109,9 +115,12 @@ impl Probe for NetworkProbe {
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, ProbeError> {
-    let stream =
-        TcpStream::connect(address).await.map_err(|error| ProbeError::Connect(error.to_string()))?;
-    stream.set_nodelay(true).map_err(|error| ProbeError::Connect(error.to_string()))?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| ProbeError::Connect(error.to_string()))?;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| ProbeError::Connect(error.to_string()))?;
     Ok(stream)
 }
 

@@ -76,7 +76,12 @@ impl Proxy {
         command
             .arg("--config-path")
             .arg(&options.config)
-            .args(["--service-node", &options.node, "--service-cluster", &options.cluster])
+            .args([
+                "--service-node",
+                &options.node,
+                "--service-cluster",
+                &options.cluster,
+            ])
             .args(["--concurrency", &options.concurrency.to_string()])
             // Hot restart keeps a shared memory file outside our directories, and we replace pods.
             .arg("--disable-hot-restart")
@@ -89,9 +94,10 @@ impl Proxy {
         if let Some(log) = &options.log {
             command.arg("--log-path").arg(log).stderr(Stdio::null());
         }
-        let child = command
-            .spawn()
-            .map_err(|source| ProxyError::Start { path: options.envoy.clone(), source })?;
+        let child = command.spawn().map_err(|source| ProxyError::Start {
+            path: options.envoy.clone(),
+            source,
+        })?;
         Ok(Self { child, options })
     }
 
@@ -125,21 +131,35 @@ impl Proxy {
         });
         match drained.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(node = self.options.node, %error, "drain was cut short"),
+            Ok(Err(error)) => {
+                tracing::warn!(node = self.options.node, %error, "drain was cut short")
+            }
             Err(_) => tracing::warn!(node = self.options.node, "drain did not end in time"),
         }
         self.signal(Signal::SIGTERM);
-        if clock.timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
+        if clock
+            .timeout(Duration::from_secs(5), self.child.wait())
+            .await
+            .is_err()
+        {
             self.signal(Signal::SIGKILL);
         }
         // Reaps the process; after SIGKILL this cannot take long, and there is nobody to tell.
-        drop(clock.timeout(Duration::from_secs(5), self.child.wait()).await);
+        drop(
+            clock
+                .timeout(Duration::from_secs(5), self.child.wait())
+                .await,
+        );
     }
 
     /// Stops Envoy without a drain.
     pub async fn stop(mut self, clock: &Clock) {
         self.signal(Signal::SIGKILL);
-        drop(clock.timeout(Duration::from_secs(5), self.child.wait()).await);
+        drop(
+            clock
+                .timeout(Duration::from_secs(5), self.child.wait())
+                .await,
+        );
     }
 
     fn signal(&self, signal: Signal) {
@@ -151,7 +171,12 @@ impl Proxy {
 
 /// Open downstream connections of the gateway's listeners, the admin interface's own not counted.
 async fn active_connections(clock: &Clock, admin: SocketAddr) -> Result<u64, ProxyError> {
-    let body = admin_get(clock, admin, "/stats?filter=^http\\.[^a].*downstream_cx_active$").await?;
+    let body = admin_get(
+        clock,
+        admin,
+        "/stats?filter=^http\\.[^a].*downstream_cx_active$",
+    )
+    .await?;
     Ok(String::from_utf8_lossy(&body)
         .lines()
         .filter(|line| !line.starts_with("http.admin.") && !line.starts_with("http.health."))
@@ -183,7 +208,9 @@ async fn admin_call(
 ) -> Result<Bytes, ProxyError> {
     let failed = |cause: String| ProxyError::Admin { address, cause };
     let call = async {
-        let stream = TcpStream::connect(address).await.map_err(|e| failed(e.to_string()))?;
+        let stream = TcpStream::connect(address)
+            .await
+            .map_err(|e| failed(e.to_string()))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
                 .await
@@ -196,14 +223,28 @@ async fn admin_call(
             .body(Empty::new())
             .map_err(|e| failed(e.to_string()))?;
         let exchange = async {
-            let response = sender.send_request(request).await.map_err(|e| failed(e.to_string()))?;
+            let response = sender
+                .send_request(request)
+                .await
+                .map_err(|e| failed(e.to_string()))?;
             let status = response.status();
-            let body =
-                response.into_body().collect().await.map_err(|e| failed(e.to_string()))?.to_bytes();
-            if status.is_success() { Ok(body) } else { Err(failed(format!("status {status}"))) }
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(|e| failed(e.to_string()))?
+                .to_bytes();
+            if status.is_success() {
+                Ok(body)
+            } else {
+                Err(failed(format!("status {status}")))
+            }
         };
         let (answer, _closed) = futures::future::join(exchange, connection).await;
         answer
     };
-    clock.timeout(ADMIN_TIMEOUT, call).await.map_err(|_| failed("no answer in 2 s".into()))?
+    clock
+        .timeout(ADMIN_TIMEOUT, call)
+        .await
+        .map_err(|_| failed("no answer in 2 s".into()))?
 }

@@ -29,7 +29,10 @@ impl Failures {
 
     /// Forgets the failures of `key`.
     pub fn succeeded(&self, key: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 }
 
@@ -39,10 +42,12 @@ pub fn delay(class: ErrorClass, attempt: u32, random: &Random) -> Duration {
     // A floor keeps two tries apart even when the jitter falls low.
     let backoff = BASE / 2 + random.jitter(ceiling);
     match class {
-        ErrorClass::Throttled { retry_after: Some(wait) } => wait + random.jitter(BASE),
-        ErrorClass::Quota | ErrorClass::Refused | ErrorClass::Invalid => {
-            backoff.max(FOR_A_PERSON / 2 + random.jitter(FOR_A_PERSON / 2)).min(FOR_A_PERSON)
-        }
+        ErrorClass::Throttled {
+            retry_after: Some(wait),
+        } => wait + random.jitter(BASE),
+        ErrorClass::Quota | ErrorClass::Refused | ErrorClass::Invalid => backoff
+            .max(FOR_A_PERSON / 2 + random.jitter(FOR_A_PERSON / 2))
+            .min(FOR_A_PERSON),
         _ => backoff,
     }
 }
@@ -78,7 +83,9 @@ mod tests {
     #[test]
     fn a_time_that_the_cloud_names_is_kept() {
         let wait = Duration::from_secs(7);
-        let class = ErrorClass::Throttled { retry_after: Some(wait) };
+        let class = ErrorClass::Throttled {
+            retry_after: Some(wait),
+        };
         assert!(delay(class, 1, &Random::seeded(1)) >= wait);
     }
 

@@ -44,9 +44,12 @@ impl Runner {
     /// Services into EndpointSlices. Ends when the tasks are cancelled; Pods are stopped then.
     pub fn start(&self, controllers: bool) {
         if controllers {
-            self.tasks.spawn("runner-workloads", workloads::run(self.clone()));
-            self.tasks.spawn("runner-endpoints", endpoints::run(self.clone()));
+            self.tasks
+                .spawn("runner-workloads", workloads::run(self.clone()));
+            self.tasks
+                .spawn("runner-endpoints", endpoints::run(self.clone()));
         }
-        self.tasks.spawn_graceful("runner-pods", kubelet::run(self.clone()));
+        self.tasks
+            .spawn_graceful("runner-pods", kubelet::run(self.clone()));
     }
 }

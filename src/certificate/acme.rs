@@ -29,7 +29,10 @@ const ORDER_LIMIT: Duration = Duration::from_secs(90);
 #[non_exhaustive]
 pub enum AcmeError {
     #[error("{doing}: {}", describe(.problem))]
-    Problem { doing: &'static str, problem: Box<Problem> },
+    Problem {
+        doing: &'static str,
+        problem: Box<Problem>,
+    },
     #[error("{doing}: the server cannot be reached or does not answer as an ACME server: {cause}")]
     Unreachable { doing: &'static str, cause: String },
     #[error("validation failed: {0}")]
@@ -37,7 +40,12 @@ pub enum AcmeError {
     #[error("{name} has no http-01 challenge; only that kind is answered")]
     NoChallenge { name: String },
     #[error("no answer for {name} reached {address} within {limit:?}: {cause}")]
-    NotRouted { name: String, address: String, limit: Duration, cause: String },
+    NotRouted {
+        name: String,
+        address: String,
+        limit: Duration,
+        cause: String,
+    },
     #[error("the order is still {0:?} after 90 s")]
     Stuck(OrderStatus),
 }
@@ -84,10 +92,14 @@ impl AcmeError {
 
     pub(super) fn from_client(doing: &'static str, error: instant_acme::Error) -> Self {
         match error {
-            instant_acme::Error::Api(problem) => {
-                Self::Problem { doing, problem: Box::new(problem) }
-            }
-            other => Self::Unreachable { doing, cause: other.to_string() },
+            instant_acme::Error::Api(problem) => Self::Problem {
+                doing,
+                problem: Box::new(problem),
+            },
+            other => Self::Unreachable {
+                doing,
+                cause: other.to_string(),
+            },
         }
     }
 }
@@ -96,7 +108,10 @@ impl AcmeError {
 fn describe(problem: &Problem) -> String {
     let mut text = problem.detail.clone().unwrap_or_else(|| "no detail".into());
     for sub in &problem.subproblems {
-        let name = sub.identifier.as_ref().map(|i| format!("{}: ", identifier(i)));
+        let name = sub
+            .identifier
+            .as_ref()
+            .map(|i| format!("{}: ", identifier(i)));
         let detail = sub.detail.as_deref().unwrap_or_default();
         text.push_str(&format!("; {}{detail}", name.unwrap_or_default()));
     }
@@ -134,7 +149,11 @@ impl HttpClient for AcmeHttp {
         Box::pin(async move {
             let other = |message: String| instant_acme::Error::Other(message.into());
             let (parts, body) = request.into_parts();
-            let body = body.collect().await.map_err(|error| other(error.to_string()))?.to_bytes();
+            let body = body
+                .collect()
+                .await
+                .map_err(|error| other(error.to_string()))?
+                .to_bytes();
             let request = http::Request::from_parts(parts, body);
             let answer = clock
                 .timeout(REQUEST_LIMIT, transport.oneshot(request))
@@ -142,9 +161,10 @@ impl HttpClient for AcmeHttp {
                 .map_err(|_| other(format!("no answer in {REQUEST_LIMIT:?}")))?
                 .map_err(|error| other(chain(error.as_ref())))?;
             let status = answer.status();
-            let json = answer.headers().get(http::header::CONTENT_TYPE).is_some_and(|kind| {
-                kind.to_str().is_ok_and(|kind| kind.contains("json"))
-            });
+            let json = answer
+                .headers()
+                .get(http::header::CONTENT_TYPE)
+                .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.contains("json")));
             if !status.is_success() && !json {
                 return Err(other(format!("status {status}")));
             }
@@ -195,7 +215,10 @@ pub(super) async fn order(
         wanted = wanted.profile(profile);
     }
     let doing = "ordering a certificate";
-    let mut order = account.new_order(&wanted).await.map_err(|error| fail(doing, error))?;
+    let mut order = account
+        .new_order(&wanted)
+        .await
+        .map_err(|error| fail(doing, error))?;
     let mut answering = Vec::new();
     let doing = "answering challenges";
     let mut authorizations = order.authorizations();
@@ -213,9 +236,14 @@ pub(super) async fn order(
         answering.push(challenges.answer(&token, &answer));
         let path = format!("{}{token}", super::CHALLENGE_PATH);
         routed.routed(&name, &path, &answer).await?;
-        challenge.set_ready().await.map_err(|error| fail(doing, error))?;
+        challenge
+            .set_ready()
+            .await
+            .map_err(|error| fail(doing, error))?;
     }
-    let patience = RetryPolicy::new().initial_delay(Duration::from_millis(50)).timeout(ORDER_LIMIT);
+    let patience = RetryPolicy::new()
+        .initial_delay(Duration::from_millis(50))
+        .timeout(ORDER_LIMIT);
     let status = order
         .poll_ready(&patience)
         .await
@@ -226,7 +254,10 @@ pub(super) async fn order(
         other => return Err(AcmeError::Stuck(other)),
     }
     drop(answering);
-    order.finalize_csr(request).await.map_err(|error| fail("handing in the request", error))?;
+    order
+        .finalize_csr(request)
+        .await
+        .map_err(|error| fail("handing in the request", error))?;
     order
         .poll_certificate(&patience)
         .await
@@ -242,7 +273,10 @@ async fn failed_validation(order: &mut instant_acme::Order) -> AcmeError {
             continue;
         }
         let name = identifier(authorization.identifier().identifier);
-        let errors = authorization.challenges.iter().filter_map(|held| held.error.as_ref());
+        let errors = authorization
+            .challenges
+            .iter()
+            .filter_map(|held| held.error.as_ref());
         told.extend(errors.map(|problem| format!("{name}: {}", describe(problem))));
     }
     if told.is_empty() {

@@ -29,7 +29,11 @@ pub struct Answering {
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        let mut answers = self.challenges.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = self
+            .challenges
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         answers.remove(&self.token);
     }
 }
@@ -39,13 +43,20 @@ impl Challenges {
     pub fn answer(&self, token: &str, key_authorization: &str) -> Answering {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         answers.insert(token.to_owned(), key_authorization.to_owned());
-        Answering { challenges: self.clone(), token: token.to_owned() }
+        Answering {
+            challenges: self.clone(),
+            token: token.to_owned(),
+        }
     }
 
     /// The answer to a request for `path`, if a challenge with it is in flight.
     pub fn get(&self, path: &str) -> Option<String> {
         let token = path.strip_prefix(CHALLENGE_PATH)?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(token)
+            .cloned()
     }
 
     /// Serves the answers on `listener` until the tasks are cancelled. Envoy forwards here what
@@ -53,7 +64,9 @@ impl Challenges {
     pub async fn serve(self, listener: TcpListener, tasks: Tasks) {
         loop {
             // An accept error is about one connection (or a full file table); the next may work.
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let Ok((stream, _)) = listener.accept().await else {
+                continue;
+            };
             let challenges = self.clone();
             tasks.spawn("challenge-connection", async move {
                 let service = service_fn(move |request: Request<hyper::body::Incoming>| {
@@ -72,7 +85,11 @@ impl Challenges {
 }
 
 fn respond(answer: Option<String>) -> Response<Full<Bytes>> {
-    let status = if answer.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let status = if answer.is_some() {
+        StatusCode::OK
+    } else {
+        StatusCode::NOT_FOUND
+    };
     let body = answer.unwrap_or_else(|| "no such challenge\n".into());
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

@@ -85,7 +85,11 @@ impl Failed {
 
 impl Controller {
     pub fn new(outside: Outside, accounts: Accounts, challenges: Challenges) -> Self {
-        Self { outside, accounts, challenges }
+        Self {
+            outside,
+            accounts,
+            challenges,
+        }
     }
 
     /// Reconciles until dropped.
@@ -148,7 +152,10 @@ impl Controller {
         let material = secret.as_ref().map(Material::from_secret);
         let issued_by = secret.as_ref().and_then(|secret| {
             let name = secret.annotations().get(names::ISSUER_NAME)?;
-            let kind = secret.annotations().get(names::ISSUER_KIND).map_or("Issuer", |k| k.as_str());
+            let kind = secret
+                .annotations()
+                .get(names::ISSUER_KIND)
+                .map_or("Issuer", |k| k.as_str());
             Some(format!("{kind}/{name}"))
         });
         let issuer = format!("{}/{}", spec.issuer_ref.kind(), spec.issuer_ref.name);
@@ -176,7 +183,8 @@ impl Controller {
                     return Ok(wait);
                 }
                 let served = secret.is_some().then_some(&held.conditions);
-                self.announce(certificate, &held, reason, &message, served.is_some()).await?;
+                self.announce(certificate, &held, reason, &message, served.is_some())
+                    .await?;
                 self.issue(certificate, &names).await?;
                 // The write of the Secret and of the status wake us again.
                 Ok(Duration::from_secs(60))
@@ -194,7 +202,12 @@ impl Controller {
         message: &str,
         replaces: bool,
     ) -> Result<(), Failed> {
-        tracing::info!(certificate = certificate.name_any(), reason, message, "issuing");
+        tracing::info!(
+            certificate = certificate.name_any(),
+            reason,
+            message,
+            "issuing"
+        );
         let now = self.outside.clock.now();
         let generation = certificate.metadata.generation;
         let mut status = held.clone();
@@ -209,7 +222,10 @@ impl Controller {
         if changed {
             apply_status(&self.outside.kube, FIELD_MANAGER, certificate, &status).await?;
             let about = certificate.object_ref(&());
-            self.outside.events.normal(&about, "Issuing", "Issue", message).await;
+            self.outside
+                .events
+                .normal(&about, "Issuing", "Issue", message)
+                .await;
         }
         Ok(())
     }
@@ -222,7 +238,11 @@ impl Controller {
             return Err(Failed::NotSupported(unsupported.join(", ")));
         }
         let ready = self.accounts.of(&namespace, &spec.issuer_ref).await?;
-        let key = new_key(spec.private_key.as_ref(), spec.common_name.as_deref(), names)?;
+        let key = new_key(
+            spec.private_key.as_ref(),
+            spec.common_name.as_deref(),
+            names,
+        )?;
         let chain = acme::order(
             &ready.account,
             names,
@@ -247,7 +267,12 @@ impl Controller {
         let message = "certificate is up to date and has not expired";
         let finding = Finding::new(READY, true, "Ready", message);
         let generation = certificate.metadata.generation;
-        conditions::set(&mut status.conditions, finding, generation, self.outside.clock.now());
+        conditions::set(
+            &mut status.conditions,
+            finding,
+            generation,
+            self.outside.clock.now(),
+        );
         status.not_before = Some(Time(leaf.not_before));
         status.not_after = Some(Time(leaf.not_after));
         status.renewal_time = Some(Time(renewal_time(&certificate.spec, leaf)));
@@ -255,9 +280,15 @@ impl Controller {
         status.failed_issuance_attempts = None;
         status.last_failure_time = None;
         apply_status(&self.outside.kube, FIELD_MANAGER, &certificate, &status).await?;
-        let note = format!("serial {} is stored in secret {}", leaf.serial, spec.secret_name);
+        let note = format!(
+            "serial {} is stored in secret {}",
+            leaf.serial, spec.secret_name
+        );
         let about = certificate.object_ref(&());
-        self.outside.events.normal(&about, "Issued", "Issue", &note).await;
+        self.outside
+            .events
+            .normal(&about, "Issued", "Issue", &note)
+            .await;
         Ok(())
     }
 
@@ -278,7 +309,10 @@ impl Controller {
         annotate(names::ISSUER_KIND, spec.issuer_ref.kind());
         annotate(names::ISSUER_GROUP, spec.issuer_ref.group());
         annotate(names::ALT_NAMES, &names.join(","));
-        annotate(names::COMMON_NAME, spec.common_name.as_deref().unwrap_or_default());
+        annotate(
+            names::COMMON_NAME,
+            spec.common_name.as_deref().unwrap_or_default(),
+        );
         let data = [("tls.crt", material.chain()), ("tls.key", material.key())];
         let secret = Secret {
             metadata: ObjectMeta {
@@ -289,7 +323,10 @@ impl Controller {
                 ..ObjectMeta::default()
             },
             type_: Some("kubernetes.io/tls".into()),
-            data: Some(data.map(|(k, v)| (k.to_owned(), ByteString(v.to_vec()))).into()),
+            data: Some(
+                data.map(|(k, v)| (k.to_owned(), ByteString(v.to_vec())))
+                    .into(),
+            ),
             ..Secret::default()
         };
         apply(&self.outside.kube, FIELD_MANAGER, &secret).await?;
@@ -338,9 +375,15 @@ impl Controller {
         if flipped {
             let about = certificate.object_ref(&());
             if soon {
-                self.outside.events.warning(&about, reason, "Verify", &message).await;
+                self.outside
+                    .events
+                    .warning(&about, reason, "Verify", &message)
+                    .await;
             } else {
-                self.outside.events.normal(&about, reason, "Verify", &message).await;
+                self.outside
+                    .events
+                    .normal(&about, reason, "Verify", &message)
+                    .await;
             }
         }
         let renew_in = Duration::try_from(renew_at.duration_since(now)).unwrap_or_default();
@@ -356,7 +399,12 @@ impl Controller {
     async fn report_failure(&self, certificate: &Certificate, failed: &Failed) -> Duration {
         let message = failed.to_string();
         let name = certificate.name_any();
-        tracing::warn!(certificate = name, reason = failed.reason(), message, "not issued");
+        tracing::warn!(
+            certificate = name,
+            reason = failed.reason(),
+            message,
+            "not issued"
+        );
         let namespace = certificate.namespace().unwrap_or_default();
         let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
         let current = match api.get(&name).await {
@@ -378,7 +426,9 @@ impl Controller {
             Ok(_) => {
                 let about = current.object_ref(&());
                 let events = &self.outside.events;
-                events.warning(&about, failed.reason(), "Issue", &message).await;
+                events
+                    .warning(&about, failed.reason(), "Issue", &message)
+                    .await;
             }
             Err(error) => tracing::warn!(certificate = name, %error, "status not written"),
         }
@@ -412,15 +462,22 @@ fn still_waiting(
     if !refused || issuing.observed_generation != certificate.metadata.generation {
         return None;
     }
-    let until = failed_at.saturating_add(jiff::SignedDuration::try_from(retry_after(attempts)).ok()?);
-    Duration::try_from(until.ok()?.duration_since(now)).ok().filter(|wait| !wait.is_zero())
+    let until =
+        failed_at.saturating_add(jiff::SignedDuration::try_from(retry_after(attempts)).ok()?);
+    Duration::try_from(until.ok()?.duration_since(now))
+        .ok()
+        .filter(|wait| !wait.is_zero())
 }
 
 /// All DNS names asked for, the common name among them.
 fn dns_names(certificate: &Certificate) -> Vec<String> {
     let spec = &certificate.spec;
     let mut names = spec.dns_names.clone();
-    if let Some(name) = spec.common_name.as_ref().filter(|name| !names.contains(name)) {
+    if let Some(name) = spec
+        .common_name
+        .as_ref()
+        .filter(|name| !names.contains(name))
+    {
         names.insert(0, name.clone());
     }
     names
@@ -448,7 +505,9 @@ impl Routed for Controller {
         let clock = &self.outside.clock;
         let end = clock.elapsed() + ROUTED_LIMIT;
         loop {
-            let fronts = Fronts::read(&self.outside).await.map(|all| all.of_http_host(name));
+            let fronts = Fronts::read(&self.outside)
+                .await
+                .map(|all| all.of_http_host(name));
             let mut missing = None;
             for front in fronts.as_deref().unwrap_or_default() {
                 let got = self.outside.probe.get(front.address, name, path).await;
@@ -460,10 +519,17 @@ impl Routed for Controller {
                 missing = Some((front.to_string(), cause));
                 break;
             }
-            let Some((address, cause)) = missing else { return Ok(()) };
+            let Some((address, cause)) = missing else {
+                return Ok(());
+            };
             if clock.elapsed() >= end {
                 let name = name.to_owned();
-                return Err(AcmeError::NotRouted { name, address, limit: ROUTED_LIMIT, cause });
+                return Err(AcmeError::NotRouted {
+                    name,
+                    address,
+                    limit: ROUTED_LIMIT,
+                    cause,
+                });
             }
             clock.sleep(Duration::from_millis(50)).await;
         }

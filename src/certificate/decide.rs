@@ -26,7 +26,10 @@ pub(super) struct Known<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// Get a new certificate: reason in one word, and in words.
-    Issue { reason: &'static str, message: String },
+    Issue {
+        reason: &'static str,
+        message: String,
+    },
     /// The one in the Secret is good until this time.
     Keep { renew_at: Timestamp },
 }
@@ -40,17 +43,26 @@ pub(super) fn decide(known: &Known<'_>, now: Timestamp) -> Decision {
         Some(Ok(material)) => material,
     };
     if known.forced {
-        return issue("ManuallyTriggered", "a new certificate was asked for".into());
+        return issue(
+            "ManuallyTriggered",
+            "a new certificate was asked for".into(),
+        );
     }
     if let Err(error) = material.check_names(known.names) {
         return issue("SecretMismatch", error.to_string());
     }
     if let Some(by) = known.issued_by.filter(|by| *by != known.issuer) {
-        return issue("SecretMismatch", format!("was issued by {by}, not {}", known.issuer));
+        return issue(
+            "SecretMismatch",
+            format!("was issued by {by}, not {}", known.issuer),
+        );
     }
     let renew_at = renewal_time(known.spec, material.leaf());
     if material.check_time(now).is_err() {
-        return issue("Expired", format!("expired at {}", material.leaf().not_after));
+        return issue(
+            "Expired",
+            format!("expired at {}", material.leaf().not_after),
+        );
     }
     if now >= renew_at {
         return issue("Renewing", format!("renewal was due at {renew_at}"));
@@ -67,12 +79,15 @@ pub(super) fn renewal_time(spec: &CertificateSpec, leaf: &Leaf) -> Timestamp {
         .renew_before
         .and_then(|before| SignedDuration::try_from(before.get()).ok())
         .or_else(|| {
-            spec.renew_before_percentage
-                .map(|percent| SignedDuration::from_secs(lifetime.as_secs() / 100 * i64::from(percent)))
+            spec.renew_before_percentage.map(|percent| {
+                SignedDuration::from_secs(lifetime.as_secs() / 100 * i64::from(percent))
+            })
         })
         .filter(|before| *before < lifetime)
         .unwrap_or(SignedDuration::from_secs(lifetime.as_secs() / 3));
-    leaf.not_after.saturating_sub(before).unwrap_or(leaf.not_before)
+    leaf.not_after
+        .saturating_sub(before)
+        .unwrap_or(leaf.not_before)
 }
 
 /// How long to wait after the `attempt`th failure in a row (from 1): a minute, doubling, at most an
@@ -124,28 +139,58 @@ mod tests {
         };
         let good = Some(Ok(&material));
         let early = "2026-01-02T00:00:00Z";
-        assert_eq!(reason(&known(&names, None, None, false), early), "DoesNotExist");
+        assert_eq!(
+            reason(&known(&names, None, None, false), early),
+            "DoesNotExist"
+        );
         let broken = Some(Err(&MaterialError::KeyMismatch));
-        assert_eq!(reason(&known(&names, broken, None, false), early), "InvalidSecret");
-        assert_eq!(reason(&known(&names, good, None, true), early), "ManuallyTriggered");
-        assert_eq!(reason(&known(&others, good, None, false), early), "SecretMismatch");
+        assert_eq!(
+            reason(&known(&names, broken, None, false), early),
+            "InvalidSecret"
+        );
+        assert_eq!(
+            reason(&known(&names, good, None, true), early),
+            "ManuallyTriggered"
+        );
+        assert_eq!(
+            reason(&known(&others, good, None, false), early),
+            "SecretMismatch"
+        );
         let moved = Some("Issuer/old");
-        assert_eq!(reason(&known(&names, good, moved, false), early), "SecretMismatch");
+        assert_eq!(
+            reason(&known(&names, good, moved, false), early),
+            "SecretMismatch"
+        );
         let same = Some("Issuer/acme");
         assert_eq!(reason(&known(&names, good, same, false), early), "Keep");
-        assert_eq!(reason(&known(&names, good, same, false), "2026-03-02T12:00:00Z"), "Renewing");
-        assert_eq!(reason(&known(&names, good, same, false), "2026-05-01T00:00:00Z"), "Expired");
+        assert_eq!(
+            reason(&known(&names, good, same, false), "2026-03-02T12:00:00Z"),
+            "Renewing"
+        );
+        assert_eq!(
+            reason(&known(&names, good, same, false), "2026-05-01T00:00:00Z"),
+            "Expired"
+        );
     }
 
     #[test]
     fn renewal_is_due_at_two_thirds_or_as_asked() {
         let material = material();
         let mut spec = CertificateSpec::default();
-        assert_eq!(renewal_time(&spec, material.leaf()), at("2026-03-02T00:00:00Z"));
+        assert_eq!(
+            renewal_time(&spec, material.leaf()),
+            at("2026-03-02T00:00:00Z")
+        );
         spec.renew_before = Some(GoDuration::from_hours(24));
-        assert_eq!(renewal_time(&spec, material.leaf()), at("2026-03-31T00:00:00Z"));
+        assert_eq!(
+            renewal_time(&spec, material.leaf()),
+            at("2026-03-31T00:00:00Z")
+        );
         spec.renew_before = Some(GoDuration::from_hours(24 * 365));
-        assert_eq!(renewal_time(&spec, material.leaf()), at("2026-03-02T00:00:00Z"));
+        assert_eq!(
+            renewal_time(&spec, material.leaf()),
+            at("2026-03-02T00:00:00Z")
+        );
     }
 
     #[test]

@@ -17,8 +17,8 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use kube::runtime::controller::{Action, Controller as Runtime};
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
 
 use super::acme::{AcmeError, AcmeHttp};
 use crate::kubernetes::{FIELD_MANAGER, apply_status, optional};
@@ -37,7 +37,10 @@ pub enum IssuerError {
     #[error("{0}")]
     NotSupported(String),
     #[error("secret {secret}: {problem}")]
-    AccountKey { secret: String, problem: &'static str },
+    AccountKey {
+        secret: String,
+        problem: &'static str,
+    },
     #[error("{0}")]
     Acme(#[from] AcmeError),
     #[error("{0}")]
@@ -84,7 +87,11 @@ pub struct Accounts {
 
 impl Accounts {
     pub fn new(outside: Outside, cluster_namespace: String) -> Self {
-        Self { outside, cluster_namespace, open: Arc::default() }
+        Self {
+            outside,
+            cluster_namespace,
+            open: Arc::default(),
+        }
     }
 
     /// The account of the issuer that `reference`, in an object of `namespace`, names.
@@ -109,9 +116,12 @@ impl Accounts {
                 let api: Api<ClusterIssuer> = Api::all(kube);
                 let issuer = optional(api.get(&reference.name).await)?.ok_or_else(missing)?;
                 let key = key_of(&issuer);
-                self.open(&key, &self.cluster_namespace, &issuer.spec.0).await
+                self.open(&key, &self.cluster_namespace, &issuer.spec.0)
+                    .await
             }
-            other => Err(IssuerError::NotSupported(format!("issuers of kind {other}"))),
+            other => Err(IssuerError::NotSupported(format!(
+                "issuers of kind {other}"
+            ))),
         }
     }
 
@@ -121,11 +131,18 @@ impl Accounts {
         namespace: &str,
         spec: &IssuerSpec,
     ) -> Result<Ready, IssuerError> {
-        if let Some(ready) = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+        if let Some(ready) = self
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+        {
             return Ok(ready.clone());
         }
         let Some(acme) = &spec.acme else {
-            return Err(IssuerError::NotSupported("only ACME issuers are acted on".into()));
+            return Err(IssuerError::NotSupported(
+                "only ACME issuers are acted on".into(),
+            ));
         };
         if acme.external_account_binding.is_some() {
             let what = "spec.acme.externalAccountBinding is not acted on";
@@ -137,7 +154,10 @@ impl Accounts {
             return Err(IssuerError::NotSupported(what.into()));
         }
         let account = self.register(namespace, acme).await?;
-        let ready = Ready { account, profile: acme.profile.clone() };
+        let ready = Ready {
+            account,
+            profile: acme.profile.clone(),
+        };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.insert(key.to_owned(), ready.clone());
         Ok(ready)
@@ -164,7 +184,11 @@ impl Accounts {
             Ok(account)
         });
         opened.await.unwrap_or_else(|_| {
-            Err(AcmeError::Unreachable { doing, cause: format!("no account in {LIMIT:?}") }.into())
+            Err(AcmeError::Unreachable {
+                doing,
+                cause: format!("no account in {LIMIT:?}"),
+            }
+            .into())
         })
     }
 
@@ -175,8 +199,15 @@ impl Accounts {
     ) -> Result<(Key, PrivateKeyDer<'static>), IssuerError> {
         let api: Api<Secret> = Api::namespaced(self.outside.kube.clone(), namespace);
         let name = acme.private_key_secret_ref.name.clone();
-        let field = acme.private_key_secret_ref.key.as_deref().unwrap_or(ACCOUNT_KEY);
-        let wrong = |problem| IssuerError::AccountKey { secret: name.clone(), problem };
+        let field = acme
+            .private_key_secret_ref
+            .key
+            .as_deref()
+            .unwrap_or(ACCOUNT_KEY);
+        let wrong = |problem| IssuerError::AccountKey {
+            secret: name.clone(),
+            problem,
+        };
         for _ in 0..2 {
             if let Some(secret) = optional(api.get(&name).await)? {
                 let held = secret.data.as_ref().and_then(|data| data.get(field));
@@ -184,7 +215,9 @@ impl Accounts {
                 let der = PrivateKeyDer::from_pem_slice(&pem.0)
                     .map_err(|_| wrong("holds no private key in PEM"))?;
                 let PrivateKeyDer::Pkcs8(pkcs8) = &der else {
-                    return Err(wrong("holds a key that is not PKCS#8; ECDSA P-256 is needed"));
+                    return Err(wrong(
+                        "holds a key that is not PKCS#8; ECDSA P-256 is needed",
+                    ));
                 };
                 let key = Key::from_pkcs8_der(pkcs8.clone_key())
                     .map_err(|_| wrong("holds a key that is not ECDSA P-256"))?;
@@ -192,13 +225,23 @@ impl Accounts {
             }
             let pair = rcgen::KeyPair::generate().map_err(|_| wrong("no key could be made"))?;
             let secret = Secret {
-                metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+                metadata: ObjectMeta {
+                    name: Some(name.clone()),
+                    ..ObjectMeta::default()
+                },
                 data: Some(
-                    [(field.to_owned(), ByteString(pair.serialize_pem().into_bytes()))].into(),
+                    [(
+                        field.to_owned(),
+                        ByteString(pair.serialize_pem().into_bytes()),
+                    )]
+                    .into(),
                 ),
                 ..Secret::default()
             };
-            let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+            let params = PostParams {
+                field_manager: Some(FIELD_MANAGER.into()),
+                ..Default::default()
+            };
             match api.create(&params, &secret).await {
                 // Another replica was first: its key is the account's.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -226,7 +269,11 @@ pub struct IssuerController {
 
 impl IssuerController {
     pub fn new(outside: Outside, accounts: Accounts) -> Self {
-        Self { outside, accounts, failures: Arc::default() }
+        Self {
+            outside,
+            accounts,
+            failures: Arc::default(),
+        }
     }
 
     /// Reconciles until dropped.
@@ -249,7 +296,10 @@ impl IssuerController {
     async fn reconcile(&self, issuer: &Issuer) -> Action {
         let namespace = issuer.namespace().unwrap_or_default();
         let key = issuer.uid().unwrap_or_default();
-        let opened = self.accounts.open(&key_of(issuer), &namespace, &issuer.spec).await;
+        let opened = self
+            .accounts
+            .open(&key_of(issuer), &namespace, &issuer.spec)
+            .await;
         let (finding, uri, wait) = match &opened {
             Ok(ready) => {
                 self.failures.succeeded(&key);
@@ -261,8 +311,14 @@ impl IssuerController {
                 )
             }
             Err(error) => {
-                let wait = self.failures.failed(&key, error.class(), &self.outside.random);
-                (Finding::new(READY, false, error.reason(), error.to_string()), None, Some(wait))
+                let wait = self
+                    .failures
+                    .failed(&key, error.class(), &self.outside.random);
+                (
+                    Finding::new(READY, false, error.reason(), error.to_string()),
+                    None,
+                    Some(wait),
+                )
             }
         };
         if let Err(error) = self.report(issuer, finding, uri).await {
@@ -284,22 +340,35 @@ impl IssuerController {
         let bad = finding.status != conditions::ConditionStatus::True;
         let generation = issuer.metadata.generation;
         conditions::set(&mut list, finding, generation, self.outside.clock.now());
-        let email = issuer.spec.acme.as_ref().and_then(|acme| acme.email.clone());
+        let email = issuer
+            .spec
+            .acme
+            .as_ref()
+            .and_then(|acme| acme.email.clone());
         let acme = uri.map(|uri| AcmeIssuerStatus {
             uri: Some(uri),
             last_registered_email: email,
             ..AcmeIssuerStatus::default()
         });
-        let status = IssuerStatus { conditions: list, acme: acme.or_else(|| held.acme.clone()) };
+        let status = IssuerStatus {
+            conditions: list,
+            acme: acme.or_else(|| held.acme.clone()),
+        };
         if status == held {
             return Ok(());
         }
         apply_status(&self.outside.kube, FIELD_MANAGER, issuer, &status).await?;
         let about = issuer.object_ref(&());
         if bad {
-            self.outside.events.warning(&about, reason, "Register", &message).await;
+            self.outside
+                .events
+                .warning(&about, reason, "Register", &message)
+                .await;
         } else {
-            self.outside.events.normal(&about, reason, "Register", &message).await;
+            self.outside
+                .events
+                .normal(&about, reason, "Register", &message)
+                .await;
         }
         Ok(())
     }

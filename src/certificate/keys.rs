@@ -11,7 +11,9 @@ use rcgen::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(super) enum KeyError {
-    #[error("spec.privateKey: {0} keys are not made here; use ECDSA of size 256 or 384, or Ed25519")]
+    #[error(
+        "spec.privateKey: {0} keys are not made here; use ECDSA of size 256 or 384, or Ed25519"
+    )]
     NotMade(String),
     #[error("making the key: {0}")]
     Make(rcgen::Error),
@@ -56,5 +58,8 @@ pub(super) fn new_key(
         params.distinguished_name.push(DnType::CommonName, name);
     }
     let request = params.serialize_request(&key).map_err(KeyError::Request)?;
-    Ok(NewKey { pem: Secret::new(key.serialize_pem()), request: request.der().to_vec() })
+    Ok(NewKey {
+        pem: Secret::new(key.serialize_pem()),
+        request: request.der().to_vec(),
+    })
 }

@@ -59,7 +59,9 @@ impl Leaf {
         let (_, cert) = X509Certificate::from_der(der).map_err(|_| unreadable())?;
         let time = |seconds| Timestamp::from_second(seconds).map_err(|_| unreadable());
         let names = cert.subject_alternative_name().ok().flatten();
-        let names = names.into_iter().flat_map(|extension| &extension.value.general_names);
+        let names = names
+            .into_iter()
+            .flat_map(|extension| &extension.value.general_names);
         let dns = |name: &GeneralName<'_>| match name {
             GeneralName::DNSName(name) => Some((*name).to_owned()),
             _ => None,
@@ -78,9 +80,9 @@ impl Leaf {
     pub fn covers(&self, host: &str) -> bool {
         self.names.iter().any(|name| match name.strip_prefix("*.") {
             Some(parent) if host.starts_with("*.") => host[2..].eq_ignore_ascii_case(parent),
-            Some(parent) => {
-                host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent))
-            }
+            Some(parent) => host
+                .split_once('.')
+                .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
             None => name.eq_ignore_ascii_case(host),
         })
     }
@@ -96,7 +98,9 @@ pub struct Material {
 
 impl fmt::Debug for Material {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Material").field("leaf", &self.leaf).finish_non_exhaustive()
+        f.debug_struct("Material")
+            .field("leaf", &self.leaf)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,8 +118,8 @@ impl Material {
         let leaf = Leaf::from_der(first)?;
         let mut parsed = Vec::new();
         for (index, der) in ders.iter().enumerate() {
-            let (_, cert) = X509Certificate::from_der(der)
-                .map_err(|_| MaterialError::Certificate { index })?;
+            let (_, cert) =
+                X509Certificate::from_der(der).map_err(|_| MaterialError::Certificate { index })?;
             parsed.push(cert);
         }
         for (index, pair) in parsed.windows(2).enumerate() {
@@ -132,7 +136,11 @@ impl Material {
         if public.as_ref() != parsed[0].public_key().raw {
             return Err(MaterialError::KeyMismatch);
         }
-        Ok(Self { leaf, chain: chain.to_vec(), key: Zeroizing::new(key.to_vec()) })
+        Ok(Self {
+            leaf,
+            chain: chain.to_vec(),
+            key: Zeroizing::new(key.to_vec()),
+        })
     }
 
     /// Reads a Secret of type `kubernetes.io/tls`.
@@ -200,7 +208,10 @@ mod tests {
     fn pair(names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let cert = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let cert = CertificateParams::new(names)
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
         (cert.pem(), key.serialize_pem())
     }
 
@@ -218,9 +229,8 @@ mod tests {
     fn a_foreign_key_and_garbage_are_refused() {
         let (chain, key) = pair(&["a.example.com"]);
         let (_, other) = pair(&["a.example.com"]);
-        let refused = |chain: &str, key: &str| {
-            Material::new(chain.as_bytes(), key.as_bytes()).unwrap_err()
-        };
+        let refused =
+            |chain: &str, key: &str| Material::new(chain.as_bytes(), key.as_bytes()).unwrap_err();
         assert_eq!(refused(&chain, &other), MaterialError::KeyMismatch);
         assert_eq!(refused("garbage", &key), MaterialError::Pem("tls.crt"));
         assert_eq!(refused(&chain, "garbage"), MaterialError::Pem("tls.key"));
@@ -231,9 +241,15 @@ mod tests {
         let (chain, key) = pair(&["a.example.com"]);
         let params = CertificateParams::new(vec!["x.example.com".to_owned()]).unwrap();
         let mut params = params;
-        params.distinguished_name.push(rcgen::DnType::CommonName, "somebody else");
-        let other = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
-        let error = Material::new(format!("{chain}{other}").as_bytes(), key.as_bytes()).unwrap_err();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "somebody else");
+        let other = params
+            .self_signed(&KeyPair::generate().unwrap())
+            .unwrap()
+            .pem();
+        let error =
+            Material::new(format!("{chain}{other}").as_bytes(), key.as_bytes()).unwrap_err();
         assert_eq!(error, MaterialError::Order { index: 0 });
     }
 }

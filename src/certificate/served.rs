@@ -39,9 +39,13 @@ pub(super) async fn look(
     limit: Duration,
 ) -> kube::Result<Seen> {
     let end = outside.clock.elapsed() + limit;
-    let host = leaf.names.first().map_or("gatewright.invalid".to_owned(), |name| {
-        name.strip_prefix("*.").map_or_else(|| name.clone(), |rest| format!("gatewright-probe.{rest}"))
-    });
+    let host = leaf
+        .names
+        .first()
+        .map_or("gatewright.invalid".to_owned(), |name| {
+            name.strip_prefix("*.")
+                .map_or_else(|| name.clone(), |rest| format!("gatewright-probe.{rest}"))
+        });
     let mut wait = FIRST_WAIT;
     loop {
         // Read anew each time: proxies come and go meanwhile.

@@ -21,7 +21,10 @@ const ADMIN_PORT: u16 = 15000;
 ///
 /// `host` and `port` say where the proxies reach the daemon's discovery service.
 pub(super) fn files(host: &str, port: u16) -> [(&'static str, Value); 2] {
-    [(CONFIG_FILE, config(host, port)), (CLIENT_SECRET_FILE, client_secret())]
+    [
+        (CONFIG_FILE, config(host, port)),
+        (CLIENT_SECRET_FILE, client_secret()),
+    ]
 }
 
 fn address(address: &str, port: u16) -> Value {
@@ -33,7 +36,11 @@ fn endpoint(host: &str, port: u16) -> Value {
 }
 
 fn config(host: &str, port: u16) -> Value {
-    let discovery = if host.parse::<IpAddr>().is_ok() { "STATIC" } else { "STRICT_DNS" };
+    let discovery = if host.parse::<IpAddr>().is_ok() {
+        "STATIC"
+    } else {
+        "STRICT_DNS"
+    };
     json!({
         "admin": { "address": address("127.0.0.1", ADMIN_PORT) },
         "dynamic_resources": {

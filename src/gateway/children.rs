@@ -17,9 +17,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 
-use super::bootstrap::{
-    self, BOOTSTRAP_PATH, CONFIG_FILE, IDENTITY_PATH, READINESS_PORT,
-};
+use super::bootstrap::{self, BOOTSTRAP_PATH, CONFIG_FILE, IDENTITY_PATH, READINESS_PORT};
 use super::controller::Settings;
 use crate::kubernetes::FIELD_MANAGER;
 use crate::load_balancer::LOAD_BALANCER_CLASS;
@@ -98,7 +96,9 @@ impl Children {
 fn service(gateway: &IstioGateway) -> Service {
     let spec = &gateway.spec.settings;
     let mut meta = metadata(gateway, gateway.workload_name());
-    meta.labels.get_or_insert_default().extend(spec.service_labels.clone());
+    meta.labels
+        .get_or_insert_default()
+        .extend(spec.service_labels.clone());
     meta.annotations = Some(spec.service_annotations.clone());
     let balanced = spec.service_type() == ServiceType::LoadBalancer;
     let ours = spec.load_balancer_class.as_deref() == Some(LOAD_BALANCER_CLASS);
@@ -112,7 +112,12 @@ fn service(gateway: &IstioGateway) -> Service {
             allocate_load_balancer_node_ports: (balanced && ours).then_some(false),
             external_traffic_policy: (spec.service_type() != ServiceType::ClusterIP)
                 .then(|| spec.external_traffic_policy().as_str().into()),
-            ports: Some(ports(gateway).iter().map(GatewayPort::to_service_port).collect()),
+            ports: Some(
+                ports(gateway)
+                    .iter()
+                    .map(GatewayPort::to_service_port)
+                    .collect(),
+            ),
             selector: Some(gateway.selector()),
             ..ServiceSpec::default()
         }),
@@ -124,7 +129,8 @@ fn deployment(gateway: &IstioGateway, settings: &Settings) -> Deployment {
     let spec = &gateway.spec.settings;
     let share = |text: &Option<String>| {
         text.as_ref().map(|text| {
-            text.parse().map_or_else(|_| IntOrString::String(text.clone()), IntOrString::Int)
+            text.parse()
+                .map_or_else(|_| IntOrString::String(text.clone()), IntOrString::Int)
         })
     };
     let rolling = RollingUpdateDeployment {
@@ -163,8 +169,13 @@ fn deployment(gateway: &IstioGateway, settings: &Settings) -> Deployment {
 
 fn pod(gateway: &IstioGateway, settings: &Settings) -> PodSpec {
     let spec = &gateway.spec.settings;
-    let drain = gateway.drain_timeout_seconds().unwrap_or(DEFAULT_DRAIN_SECONDS);
-    let volume = |name: &str| Volume { name: name.into(), ..Volume::default() };
+    let drain = gateway
+        .drain_timeout_seconds()
+        .unwrap_or(DEFAULT_DRAIN_SECONDS);
+    let volume = |name: &str| Volume {
+        name: name.into(),
+        ..Volume::default()
+    };
     let some_map = |map: &BTreeMap<String, String>| Some(map.clone()).filter(|map| !map.is_empty());
     PodSpec {
         service_account_name: Some(gateway.workload_name()),
@@ -225,7 +236,10 @@ fn container(gateway: &IstioGateway, settings: &Settings, drain: u32) -> Contain
         }),
         ..EnvVar::default()
     };
-    let mut env = vec![field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")];
+    let mut env = vec![
+        field("POD_NAME", "metadata.name"),
+        field("POD_NAMESPACE", "metadata.namespace"),
+    ];
     env.extend(spec.env.clone());
     let mut container_ports: Vec<ContainerPort> = ports(gateway)
         .iter()
@@ -256,7 +270,11 @@ fn container(gateway: &IstioGateway, settings: &Settings, drain: u32) -> Contain
             format!("{BOOTSTRAP_PATH}/{CONFIG_FILE}"),
             "--node".into(),
             // The kubelet expands the variable.
-            format!("{}/{}/$(POD_NAME)", gateway.namespace().unwrap_or_default(), gateway.name_any()),
+            format!(
+                "{}/{}/$(POD_NAME)",
+                gateway.namespace().unwrap_or_default(),
+                gateway.name_any()
+            ),
             "--cluster".into(),
             gateway.workload_name(),
             "--drain-seconds".into(),
@@ -282,7 +300,10 @@ fn container(gateway: &IstioGateway, settings: &Settings, drain: u32) -> Contain
             read_only_root_filesystem: Some(true),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![mount("bootstrap", BOOTSTRAP_PATH), mount("identity", IDENTITY_PATH)]),
+        volume_mounts: Some(vec![
+            mount("bootstrap", BOOTSTRAP_PATH),
+            mount("identity", IDENTITY_PATH),
+        ]),
         ..Container::default()
     }
 }

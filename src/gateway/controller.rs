@@ -47,7 +47,12 @@ pub struct Controller {
 
 impl Controller {
     pub fn new(outside: Outside, settings: Settings, identity: Identity) -> Self {
-        Self { outside, settings, identity, failures: Arc::default() }
+        Self {
+            outside,
+            settings,
+            identity,
+            failures: Arc::default(),
+        }
     }
 
     /// Reconciles until dropped.
@@ -59,7 +64,10 @@ impl Controller {
         let store = runtime.store();
         runtime
             .owns(Api::<Deployment>::all(kube.clone()), config())
-            .owns(Api::<Secret>::all(kube.clone()), config().labels(children::IDENTITY_LABEL))
+            .owns(
+                Api::<Secret>::all(kube.clone()),
+                config().labels(children::IDENTITY_LABEL),
+            )
             // Every load balancer Service that selects the proxies is one of the gateway's.
             .watches(Api::<Service>::all(kube), config(), move |service| {
                 let all = store.state().into_iter();
@@ -96,7 +104,9 @@ impl Controller {
             }
             Err(error) => {
                 tracing::warn!(gateway = gateway.name_any(), %error, "gateway not reconciled");
-                let wait = self.failures.failed(&key, kube_class(&error), &self.outside.random);
+                let wait = self
+                    .failures
+                    .failed(&key, kube_class(&error), &self.outside.random);
                 self.report_failure(&gateway, &error).await;
                 Action::requeue(wait)
             }
@@ -147,7 +157,10 @@ impl Controller {
         let api: Api<Secret> = Api::namespaced(self.outside.kube.clone(), &namespace);
         let now = self.outside.clock.now();
         let held = optional(api.get(&name).await)?;
-        if let Some(left) = held.as_ref().and_then(|held| self.identity.valid_for(held, now)) {
+        if let Some(left) = held
+            .as_ref()
+            .and_then(|held| self.identity.valid_for(held, now))
+        {
             return Ok(left);
         }
         let issued = GatewayId::new(&namespace, &gateway.name_any())
@@ -158,7 +171,9 @@ impl Controller {
             .labels
             .get_or_insert_default()
             .insert(children::IDENTITY_LABEL.into(), "true".into());
-        let data = issued.files().map(|(name, content)| (name.to_owned(), ByteString(content)));
+        let data = issued
+            .files()
+            .map(|(name, content)| (name.to_owned(), ByteString(content)));
         let secret = Secret {
             metadata,
             type_: Some("kubernetes.io/tls".into()),
@@ -166,7 +181,10 @@ impl Controller {
             ..Secret::default()
         };
         apply(&self.outside.kube, FIELD_MANAGER, &secret).await?;
-        Ok(self.identity.valid_for(&secret, now).unwrap_or(Duration::from_secs(60)))
+        Ok(self
+            .identity
+            .valid_for(&secret, now)
+            .unwrap_or(Duration::from_secs(60)))
     }
 
     async fn report(&self, gateway: &IstioGateway, deployment: &Deployment) -> kube::Result<()> {
@@ -186,18 +204,36 @@ impl Controller {
         let proxies = Finding::new(
             "ProxiesReady",
             ready >= wanted,
-            if ready >= wanted { "AllReady" } else { "Waiting" },
+            if ready >= wanted {
+                "AllReady"
+            } else {
+                "Waiting"
+            },
             format!("{ready} of {wanted} proxies are ready"),
         );
         let balancers = if waiting.is_empty() {
-            Finding::new("LoadBalancersReady", true, "AddressesKnown", addresses.join(", "))
+            Finding::new(
+                "LoadBalancersReady",
+                true,
+                "AddressesKnown",
+                addresses.join(", "),
+            )
         } else {
             let message = format!("no address yet: {}", waiting.join(", "));
             Finding::new("LoadBalancersReady", false, "Waiting", message)
         };
-        let mut ignored: Vec<String> =
-            gateway.spec.unsupported().iter().map(ToString::to_string).collect();
-        ignored.extend(gateway.unsupported_annotations().iter().map(ToString::to_string));
+        let mut ignored: Vec<String> = gateway
+            .spec
+            .unsupported()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        ignored.extend(
+            gateway
+                .unsupported_annotations()
+                .iter()
+                .map(ToString::to_string),
+        );
         let complete = if ignored.is_empty() {
             Finding::new("FullyApplied", true, "EverythingActedOn", "")
         } else {
@@ -205,20 +241,33 @@ impl Controller {
             Finding::new("FullyApplied", false, "FieldsNotActedOn", message)
         };
         let all = ready >= wanted && waiting.is_empty();
-        let what = if all { "proxies and load balancers are up" } else { "not all parts are up" };
+        let what = if all {
+            "proxies and load balancers are up"
+        } else {
+            "not all parts are up"
+        };
         let summary = Finding::new(READY, all, if all { "Up" } else { "Waiting" }, what);
         let status = IstioGatewayStatus {
-            status: Some(if all { GatewayState::Available } else { GatewayState::Reconciling }),
+            status: Some(if all {
+                GatewayState::Available
+            } else {
+                GatewayState::Reconciling
+            }),
             gateway_address: addresses,
             replicas: Some(scale.replicas.unwrap_or(0)),
             ready_replicas: Some(ready),
             ..IstioGatewayStatus::default()
         };
-        let told = self.write(gateway, status, vec![summary, proxies, balancers, complete]).await?;
+        let told = self
+            .write(gateway, status, vec![summary, proxies, balancers, complete])
+            .await?;
         if told && !ignored.is_empty() {
             let note = format!("accepted but not acted on: {}", ignored.join(", "));
             let about = gateway.object_ref(&());
-            self.outside.events.warning(&about, "FieldsNotActedOn", "Reconcile", &note).await;
+            self.outside
+                .events
+                .warning(&about, "FieldsNotActedOn", "Reconcile", &note)
+                .await;
         }
         Ok(())
     }
@@ -236,10 +285,14 @@ impl Controller {
             Ok(true) => {
                 let about = gateway.object_ref(&());
                 let events = &self.outside.events;
-                events.warning(&about, "ReconcileFailed", "Reconcile", &message).await;
+                events
+                    .warning(&about, "ReconcileFailed", "Reconcile", &message)
+                    .await;
             }
             Ok(false) => {}
-            Err(error) => tracing::warn!(gateway = gateway.name_any(), %error, "status not written"),
+            Err(error) => {
+                tracing::warn!(gateway = gateway.name_any(), %error, "status not written")
+            }
         }
     }
 
@@ -253,7 +306,12 @@ impl Controller {
         let held = gateway.status.clone().unwrap_or_default();
         let mut list: Vec<Condition> = held.conditions.clone();
         for finding in findings {
-            conditions::set(&mut list, finding, gateway.metadata.generation, self.outside.clock.now());
+            conditions::set(
+                &mut list,
+                finding,
+                gateway.metadata.generation,
+                self.outside.clock.now(),
+            );
         }
         status.conditions = list;
         status.observed_generation = gateway.metadata.generation;
@@ -267,7 +325,10 @@ impl Controller {
 
 /// Whether `service` selects the proxies of `gateway`.
 pub(crate) fn reaches(service: &Service, gateway: &IstioGateway) -> bool {
-    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let selector = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.as_ref());
     let mut labels = gateway.selector();
     labels.extend(gateway.spec.settings.pod_labels.clone());
     service.namespace() == gateway.namespace()
@@ -277,13 +338,22 @@ pub(crate) fn reaches(service: &Service, gateway: &IstioGateway) -> bool {
 }
 
 fn wants_load_balancer(service: &Service) -> bool {
-    service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"))
+    service
+        .spec
+        .as_ref()
+        .is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"))
 }
 
 /// The addresses in the Service's status.
 pub(crate) fn addresses_of(service: &Service) -> impl Iterator<Item = String> {
-    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = status.and_then(|status| status.ingress.as_ref()).into_iter().flatten();
+    let status = service
+        .status
+        .as_ref()
+        .and_then(|status| status.load_balancer.as_ref());
+    let ingress = status
+        .and_then(|status| status.ingress.as_ref())
+        .into_iter()
+        .flatten();
     ingress.filter_map(|ingress| ingress.ip.clone().or_else(|| ingress.hostname.clone()))
 }
 
@@ -322,7 +392,10 @@ mod tests {
         let wanted = json!({ "spec": { "ports": [{ "port": 80 }], "empty": {} } });
         let held = json!({ "spec": { "ports": [{ "port": 80, "protocol": "TCP" }], "type": "X" } });
         assert!(contains(&held, &wanted));
-        assert!(!contains(&held, &json!({ "spec": { "ports": [{ "port": 81 }] } })));
+        assert!(!contains(
+            &held,
+            &json!({ "spec": { "ports": [{ "port": 81 }] } })
+        ));
         assert!(!contains(&held, &json!({ "spec": { "ports": [] } })));
     }
 }

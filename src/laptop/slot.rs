@@ -27,7 +27,10 @@ impl Slot {
         let address = SocketAddr::new(Ipv4Addr::new(127, number + 1, 255, 1).into(), LOCK_PORT);
         let held =
             TcpListener::bind(address).map_err(|error| LaptopError::Listen(address, error))?;
-        Ok(Self { number, _held: held })
+        Ok(Self {
+            number,
+            _held: held,
+        })
     }
 
     /// Takes the first free range, starting to look at one that depends on this process.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use gatewright_core::{
-    Backends, Desired, ErrorClass, IdempotencyToken, LoadBalancers, Observed, OwnerKey, ServerId,
-    plan,
+    Backends, Desired, ErrorClass, IdempotencyToken, LoadBalancers, Observed, OwnerKey, Plan,
+    ServerId, plan,
 };
 use gatewright_crds::conditions::{self, Condition, Finding};
 use gatewright_seams::AddressMap;
@@ -29,7 +29,8 @@ use crate::retry::{Failures, kube_class};
 /// `spec.loadBalancerClass` of the Services that become CLB instances.
 pub const LOAD_BALANCER_CLASS: &str = "gatewright.dev/clb";
 const FINALIZER: &str = "gatewright.dev/load-balancer";
-const CONDITION: &str = "gatewright.dev/LoadBalancerReady";
+/// The condition in a Service's status that says its load balancer is as specified.
+pub const CONDITION: &str = "gatewright.dev/LoadBalancerReady";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Keeps the load balancers of Services as the Services say.
@@ -86,7 +87,12 @@ impl Controller {
         provider: Arc<dyn LoadBalancers>,
         audit_interval: Duration,
     ) -> Self {
-        Self { outside, provider, failures: Arc::default(), audit_interval }
+        Self {
+            outside,
+            provider,
+            failures: Arc::default(),
+            audit_interval,
+        }
     }
 
     /// Reconciles until dropped.
@@ -122,7 +128,9 @@ impl Controller {
                 wake.map_or_else(Action::await_change, Action::requeue)
             }
             Err(failed) => {
-                let wait = self.failures.failed(&key, failed.class(), &self.outside.random);
+                let wait = self
+                    .failures
+                    .failed(&key, failed.class(), &self.outside.random);
                 self.report_failure(&service, &failed).await;
                 Action::requeue(wait)
             }
@@ -146,45 +154,12 @@ impl Controller {
             self.hold(service, true).await?;
         }
         let owner = OwnerKey::new(service.uid().unwrap_or_default());
-        let held = record::load(&self.outside.kube, service).await?;
-        let now = self.outside.clock.now();
-        let due = held.as_ref().map(|record| {
-            let since = now.duration_since(record.audited_at);
-            self.audit_interval.saturating_sub(since.unsigned_abs())
-        });
-        let (mut observed, audited_at, fresh) = match held {
-            Some(record) if due.is_none_or(|due| !due.is_zero()) => {
-                (record.observed, record.audited_at, false)
-            }
-            held => {
-                let observed = self.provider.observe(&owner).await?;
-                if let Some(before) = held.filter(|held| held.observed != observed) {
-                    self.report_drift(service, &before.observed, &observed).await;
-                }
-                (observed, now, true)
-            }
-        };
-        let plan = plan(wanted.as_ref(), &observed, now);
-        if plan.steps.is_empty() {
-            if fresh && !deleting {
-                let record = Record { observed: observed.clone(), audited_at };
-                record::store(&self.outside.kube, service, Some(&record)).await?;
-            }
-        } else {
-            if !fresh || !deleting {
-                record::store(&self.outside.kube, service, None).await?;
-            }
-            for step in &plan.steps {
-                tracing::info!(service = service.name_any(), %step, "applying");
-                let generation = service.metadata.generation.unwrap_or_default();
-                let token = IdempotencyToken::new(&owner, generation, &step.action);
-                self.provider.apply(step, &mut observed, &token).await?;
-            }
-            if !deleting {
-                let record = Record { observed: observed.clone(), audited_at };
-                record::store(&self.outside.kube, service, Some(&record)).await?;
-            }
+        let mut record = self.current(service, &owner).await?;
+        let plan = plan(wanted.as_ref(), &record.observed, self.outside.clock.now());
+        if !plan.steps.is_empty() {
+            self.apply(service, &plan, &mut record).await?;
         }
+        let observed = &record.observed;
         if let Some(blocked) = plan.blocked.first() {
             return Err(Failed::Blocked(blocked.to_string()));
         }
@@ -193,7 +168,8 @@ impl Controller {
                 self.hold(service, false).await?;
             }
         } else {
-            self.report(service, &observed, wanted.as_ref(), &unused).await?;
+            self.report(service, observed, wanted.as_ref(), &unused)
+                .await?;
         }
         let drain = plan.wake_at.map(|at| {
             Duration::try_from(at.duration_since(self.outside.clock.now())).unwrap_or_default()
@@ -201,14 +177,75 @@ impl Controller {
         let audit = self.audit_interval + self.outside.random.jitter(self.audit_interval / 10);
         // A plan made on the new record may have more to do: the next step of a drain, or what was
         // held back until an added backend has settled.
-        Ok(Some(drain.map_or(audit, |drain| drain.min(audit)).max(Duration::from_millis(10))))
+        Ok(Some(
+            drain
+                .map_or(audit, |drain| drain.min(audit))
+                .max(Duration::from_millis(10)),
+        ))
+    }
+
+    /// What is known of the load balancer: the record if it can be trusted, else the cloud's word.
+    async fn current(&self, service: &Service, owner: &OwnerKey) -> Result<Record, Failed> {
+        let kube = &self.outside.kube;
+        let held = record::load(kube, service).await?;
+        let now = self.outside.clock.now();
+        if let Some(held) = &held {
+            let age = now.duration_since(held.audited_at).unsigned_abs();
+            if !held.doubtful && age < self.audit_interval {
+                return Ok(held.clone());
+            }
+        }
+        let mut observed = self.provider.observe(owner).await?;
+        let mut lost = 0;
+        if let Some(before) = &held {
+            observed.remember(&before.observed);
+            lost = before.lost;
+            if before.observed.load_balancer.is_some() && observed.load_balancer.is_none() {
+                lost += 1;
+            }
+            if !before.doubtful && before.observed != observed {
+                self.report_drift(service, &before.observed, &observed).await;
+            }
+        }
+        let record = Record { observed, audited_at: now, doubtful: false, lost };
+        // A Service that goes away takes its record with it: nothing to write.
+        if service.metadata.deletion_timestamp.is_none() {
+            record::store(kube, service, &record).await?;
+        }
+        Ok(record)
+    }
+
+    /// Walks through the plan. The record is doubtful while it does, and stays so when it fails.
+    async fn apply(
+        &self,
+        service: &Service,
+        plan: &Plan,
+        record: &mut Record,
+    ) -> Result<(), Failed> {
+        let kube = &self.outside.kube;
+        record.doubtful = true;
+        record::store(kube, service, record).await?;
+        let generation = service.metadata.generation.unwrap_or_default();
+        let generation = generation + (i64::from(record.lost) << 32);
+        let owner = record.observed.owner.clone();
+        for step in &plan.steps {
+            tracing::info!(service = service.name_any(), %step, "applying");
+            let token = IdempotencyToken::new(&owner, generation, &step.action);
+            self.provider.apply(step, &mut record.observed, &token).await?;
+        }
+        record.doubtful = false;
+        record::store(kube, service, record).await?;
+        Ok(())
     }
 
     async fn desired(&self, service: &Service) -> Result<(Desired, Vec<String>), Failed> {
         let namespace = service.namespace().unwrap_or_default();
         let slices: Api<EndpointSlice> = Api::namespaced(self.outside.kube.clone(), &namespace);
         let selector = format!("{SERVICE_NAME}={}", service.name_any());
-        let slices = slices.list(&ListParams::default().labels(&selector)).await?.items;
+        let slices = slices
+            .list(&ListParams::default().labels(&selector))
+            .await?
+            .items;
         let loopback = self.outside.network.pods == AddressMap::Loopback;
         let interface_of = |ip: IpAddr| loopback.then(|| laptop_interface(ip));
         desired(service, Some(&slices), &interface_of).map_err(Failed::Invalid)
@@ -232,8 +269,14 @@ impl Controller {
             "resourceVersion": service.resource_version(),
             "finalizers": finalizers,
         }});
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-        match api.patch(&service.name_any(), &params, &Patch::Merge(&patch)).await {
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.into()),
+            ..Default::default()
+        };
+        match api
+            .patch(&service.name_any(), &params, &Patch::Merge(&patch))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if !on && status.code == 404 => Ok(()),
             Err(error) => Err(error.into()),
@@ -247,7 +290,9 @@ impl Controller {
         wanted: Option<&Desired>,
         unused: &[String],
     ) -> Result<(), Failed> {
-        let Some(load_balancer) = &observed.load_balancer else { return Ok(()) };
+        let Some(load_balancer) = &observed.load_balancer else {
+            return Ok(());
+        };
         let no_backend = wanted.is_some_and(|wanted| {
             wanted.groups.iter().all(|group| match &group.backends {
                 Backends::Complete(list) | Backends::Partial(list) => list.is_empty(),
@@ -258,39 +303,74 @@ impl Controller {
             let message = format!("{} has no backend yet", load_balancer.id);
             Finding::new(CONDITION, false, "NoBackends", message)
         } else if unused.is_empty() {
-            Finding::new(CONDITION, true, "InSync", format!("{} is as specified", load_balancer.id))
+            Finding::new(
+                CONDITION,
+                true,
+                "InSync",
+                format!("{} is as specified", load_balancer.id),
+            )
         } else {
             let message = format!("not acted on: {}", unused.join(", "));
             Finding::new(CONDITION, true, "IgnoredAnnotations", message)
         };
-        let ingress = load_balancer.address.map(|address| json!({ "ip": address.to_string() }));
-        self.write_status(service, finding, ingress.into_iter().collect()).await?;
+        let ingress = load_balancer
+            .address
+            .map(|address| json!({ "ip": address.to_string() }));
+        self.write_status(service, finding, ingress.into_iter().collect())
+            .await?;
         Ok(())
     }
 
     async fn report_failure(&self, service: &Service, failed: &Failed) {
         let message = failed.to_string();
-        tracing::warn!(service = service.name_any(), reason = failed.reason(), message, "failed");
+        tracing::warn!(
+            service = service.name_any(),
+            reason = failed.reason(),
+            message,
+            "failed"
+        );
         let finding = Finding::new(CONDITION, false, failed.reason(), message.clone());
-        let held = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-        let ingress = held.and_then(|held| held.ingress.as_ref()).into_iter().flatten();
-        let ingress = ingress.filter_map(|held| serde_json::to_value(held).ok()).collect();
+        let held = service
+            .status
+            .as_ref()
+            .and_then(|status| status.load_balancer.as_ref());
+        let ingress = held
+            .and_then(|held| held.ingress.as_ref())
+            .into_iter()
+            .flatten();
+        let ingress = ingress
+            .filter_map(|held| serde_json::to_value(held).ok())
+            .collect();
         match self.write_status(service, finding, ingress).await {
             Ok(true) => {
                 let about = service.object_ref(&());
                 let events = &self.outside.events;
-                events.warning(&about, failed.reason(), "SyncLoadBalancer", &message).await;
+                events
+                    .warning(&about, failed.reason(), "SyncLoadBalancer", &message)
+                    .await;
             }
             Ok(false) => {}
-            Err(error) => tracing::warn!(service = service.name_any(), %error, "status not written"),
+            Err(error) => {
+                tracing::warn!(service = service.name_any(), %error, "status not written")
+            }
         }
     }
 
     async fn report_drift(&self, service: &Service, before: &Observed, found: &Observed) {
-        let id = before.load_balancer.as_ref().map_or("none", |lb| lb.id.as_str());
-        let what = if found.load_balancer.is_none() { "is gone" } else { "was changed" };
+        let id = before
+            .load_balancer
+            .as_ref()
+            .map_or("none", |lb| lb.id.as_str());
+        let what = if found.load_balancer.is_none() {
+            "is gone"
+        } else {
+            "was changed"
+        };
         let note = format!("load balancer {id} {what} outside of Gatewright");
-        self.outside.events.warning(&service.object_ref(&()), "Drift", "Audit", &note).await;
+        self.outside
+            .events
+            .warning(&service.object_ref(&()), "Drift", "Audit", &note)
+            .await;
     }
 
     /// Writes condition and addresses if they differ from what the Service shows; says whether.
@@ -305,10 +385,15 @@ impl Controller {
         held.retain(|condition| condition.type_ == CONDITION);
         let generation = service.metadata.generation;
         let changed = conditions::set(&mut held, finding, generation, self.outside.clock.now());
-        let shown = status.load_balancer.and_then(|shown| shown.ingress).unwrap_or_default();
+        let shown = status
+            .load_balancer
+            .and_then(|shown| shown.ingress)
+            .unwrap_or_default();
         let shown: Vec<_> = shown.into_iter().filter_map(|held| held.ip).collect();
-        let wanted: Vec<_> =
-            ingress.iter().filter_map(|held| held["ip"].as_str().map(str::to_owned)).collect();
+        let wanted: Vec<_> = ingress
+            .iter()
+            .filter_map(|held| held["ip"].as_str().map(str::to_owned))
+            .collect();
         if !changed && shown == wanted {
             return Ok(false);
         }

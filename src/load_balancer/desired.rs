@@ -76,7 +76,10 @@ pub fn desired(
     let protocols = reader.protocols();
     let address_type = reader.choice(
         "address-type",
-        &[("internet", AddressType::Internet), ("intranet", AddressType::Intranet)],
+        &[
+            ("internet", AddressType::Internet),
+            ("intranet", AddressType::Intranet),
+        ],
     );
     let mut desired = Desired::new(
         OwnerKey::new(service.uid().unwrap_or_default()),
@@ -84,7 +87,10 @@ pub fn desired(
     );
     desired.name = reader.text("name").or_else(|| Some(default_name(service)));
     desired.ip_version = reader
-        .choice("ip-version", &[("ipv4", IpVersion::Ipv4), ("ipv6", IpVersion::Ipv6)])
+        .choice(
+            "ip-version",
+            &[("ipv4", IpVersion::Ipv4), ("ipv6", IpVersion::Ipv6)],
+        )
         .unwrap_or_default();
     desired.subnet = reader.text("vswitch-id").map(SubnetId::from);
     desired.deletion_protection = reader.switch("delete-protection");
@@ -107,24 +113,42 @@ pub fn desired(
         let group = GroupName::new(number.to_string());
         let backends = slices.map_or(Backends::Unknown, |slices| {
             backends(slices, port, interface_of, &mut |problem| {
-                reader.problems.push(Invalid { field: "endpoints".into(), problem });
+                reader.problems.push(Invalid {
+                    field: "endpoints".into(),
+                    problem,
+                });
             })
         });
-        desired.groups.push(BackendGroup { name: group.clone(), backends });
+        desired.groups.push(BackendGroup {
+            name: group.clone(),
+            backends,
+        });
         desired.listeners.push(Listener {
             port: number,
             protocol,
             group,
-            description: port.name.clone().unwrap_or_else(|| format!("{protocol}-{number}")),
+            description: port
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("{protocol}-{number}")),
             settings: settings.clone(),
         });
     }
-    if reader.problems.is_empty() { Ok((desired, reader.unused())) } else { Err(reader.problems) }
+    if reader.problems.is_empty() {
+        Ok((desired, reader.unused()))
+    } else {
+        Err(reader.problems)
+    }
 }
 
 /// `a` and the Service's UID without dashes, cut to 32: the name the stock controller gives.
 fn default_name(service: &Service) -> String {
-    let uid: String = service.uid().unwrap_or_default().chars().filter(|c| *c != '-').collect();
+    let uid: String = service
+        .uid()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| *c != '-')
+        .collect();
     format!("a{uid}").chars().take(32).collect()
 }
 
@@ -149,7 +173,9 @@ fn backends(
             .find(|p| p.name.as_deref().unwrap_or_default() == wanted)
             .and_then(|p| u16::try_from(p.port?).ok())
             .and_then(Port::new);
-        let Some(slice_port) = slice_port else { continue };
+        let Some(slice_port) = slice_port else {
+            continue;
+        };
         for endpoint in slice.endpoints.iter().flatten() {
             let conditions = endpoint.conditions.clone().unwrap_or_default();
             let ready = conditions.ready.unwrap_or(true);
@@ -161,15 +187,27 @@ fn backends(
                 // Not yet serving, or no longer: not a backend.
                 (false, false) => continue,
             };
-            let Some(ip) = endpoint.addresses.first().and_then(|a| a.parse::<IpAddr>().ok()) else {
+            let Some(ip) = endpoint
+                .addresses
+                .first()
+                .and_then(|a| a.parse::<IpAddr>().ok())
+            else {
                 continue;
             };
             let Some(server) = interface_of(ip) else {
                 refuse(format!("no network interface is known for {ip}"));
                 continue;
             };
-            let key = BackendKey { server, ip: Some(ip), port: slice_port };
-            let backend = Backend { key: key.clone(), weight: Weight::FULL, state };
+            let key = BackendKey {
+                server,
+                ip: Some(ip),
+                port: slice_port,
+            };
+            let backend = Backend {
+                key: key.clone(),
+                weight: Weight::FULL,
+                state,
+            };
             found.insert(key, backend);
         }
     }
@@ -196,7 +234,10 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        Self { values, problems: Vec::new() }
+        Self {
+            values,
+            problems: Vec::new(),
+        }
     }
 
     fn unused(&self) -> Vec<String> {
@@ -205,11 +246,18 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse_field(&mut self, field: &str, problem: String) {
-        self.problems.push(Invalid { field: field.into(), problem });
+        self.problems.push(Invalid {
+            field: field.into(),
+            problem,
+        });
     }
 
     fn refuse(&mut self, name: &str, problem: String) {
-        let field = self.values.get(name).map_or(name, |(key, _)| key).to_owned();
+        let field = self
+            .values
+            .get(name)
+            .map_or(name, |(key, _)| key)
+            .to_owned();
         self.problems.push(Invalid { field, problem });
     }
 
@@ -229,10 +277,16 @@ impl<'a> Reader<'a> {
 
     fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
         let value = self.raw(name)?;
-        let found = choices.iter().find(|(text, _)| *text == value).map(|(_, choice)| *choice);
+        let found = choices
+            .iter()
+            .find(|(text, _)| *text == value)
+            .map(|(_, choice)| *choice);
         if found.is_none() {
             let known: Vec<_> = choices.iter().map(|(text, _)| *text).collect();
-            self.refuse(name, format!("{value:?} is not one of {}", known.join(", ")));
+            self.refuse(
+                name,
+                format!("{value:?} is not one of {}", known.join(", ")),
+            );
         }
         found
     }
@@ -248,7 +302,10 @@ impl<'a> Reader<'a> {
         high: T,
     ) -> Option<T> {
         let value = self.raw(name)?;
-        let number = value.parse().ok().filter(|number| (low..=high).contains(number));
+        let number = value
+            .parse()
+            .ok()
+            .filter(|number| (low..=high).contains(number));
         if number.is_none() {
             self.refuse(name, format!("{value:?} is not a number in {low}–{high}"));
         }
@@ -278,7 +335,10 @@ impl<'a> Reader<'a> {
             match parsed {
                 Some((port, protocol)) => drop(protocols.insert(port, protocol)),
                 None => {
-                    self.refuse("protocol-port", format!("{part:?} is not tcp:PORT or udp:PORT"));
+                    self.refuse(
+                        "protocol-port",
+                        format!("{part:?} is not tcp:PORT or udp:PORT"),
+                    );
                 }
             }
         }
@@ -288,7 +348,10 @@ impl<'a> Reader<'a> {
     /// `additional-resource-tags`: `key=value,other=`.
     fn tags(&mut self) -> BTreeMap<String, String> {
         let text = self.raw("additional-resource-tags").unwrap_or_default();
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         parts
             .map(|part| {
                 let (key, value) = part.split_once('=').unwrap_or((part, ""));
@@ -329,9 +392,13 @@ impl<'a> Reader<'a> {
             proxy_protocol: self.switch("proxy-protocol"),
             health_check: HealthCheck {
                 enabled: self.switch("health-check-switch"),
-                probe: self
-                    .choice("health-check-type", &[("tcp", Probe::Tcp), ("http", Probe::Http)]),
-                port: self.number("health-check-connect-port", 1, u16::MAX).and_then(Port::new),
+                probe: self.choice(
+                    "health-check-type",
+                    &[("tcp", Probe::Tcp), ("http", Probe::Http)],
+                ),
+                port: self
+                    .number("health-check-connect-port", 1, u16::MAX)
+                    .and_then(Port::new),
                 path: self.text("health-check-uri"),
                 host: self.text("health-check-domain"),
                 method: self.choice(
@@ -362,7 +429,10 @@ impl<'a> Reader<'a> {
             })
             .collect();
         if codes.is_none() {
-            self.refuse("health-check-httpcode", format!("{text:?} is not a list of http_Nxx"));
+            self.refuse(
+                "health-check-httpcode",
+                format!("{text:?} is not a list of http_Nxx"),
+            );
         }
         codes
     }

@@ -37,7 +37,10 @@ pub(super) struct Destination {
 impl Destination {
     /// The cluster's name, as Istio builds it, so that dashboards and filters keep working.
     pub(super) fn cluster(&self) -> String {
-        format!("outbound|{}||{}.{}.svc.cluster.local", self.port, self.service, self.namespace)
+        format!(
+            "outbound|{}||{}.{}.svc.cluster.local",
+            self.port, self.service, self.namespace
+        )
     }
 }
 
@@ -117,7 +120,10 @@ pub(super) fn of(destination: &Destination, input: &Input<'_>) -> [Resource; 2] 
         );
     }
     let endpoints = port.map_or_else(Vec::new, |port| endpoints(destination, port, input));
-    [Resource::cluster(&cluster), Resource::endpoints(&assignment(&name, endpoints))]
+    [
+        Resource::cluster(&cluster),
+        Resource::endpoints(&assignment(&name, endpoints)),
+    ]
 }
 
 fn port_of(service: &Service, number: u16) -> Option<&ServicePort> {
@@ -130,9 +136,9 @@ fn speaks_http2(port: &ServicePort) -> bool {
     let name = port.name.as_deref().and_then(|name| name.split('-').next());
     match port.app_protocol.as_deref().or(name) {
         Some("kubernetes.io/h2c") => true,
-        Some(protocol) => {
-            ["http2", "grpc", "h2c"].iter().any(|held| protocol.eq_ignore_ascii_case(held))
-        }
+        Some(protocol) => ["http2", "grpc", "h2c"]
+            .iter()
+            .any(|held| protocol.eq_ignore_ascii_case(held)),
         None => false,
     }
 }
@@ -146,17 +152,32 @@ fn endpoints(destination: &Destination, port: &ServicePort, input: &Input<'_>) -
     for slice in slices {
         let wanted = port.name.as_deref().unwrap_or_default();
         let held = slice.ports.iter().flatten();
-        let held = held.into_iter().find(|p| p.name.as_deref().unwrap_or_default() == wanted);
-        let Some(number) = held.and_then(|p| u16::try_from(p.port?).ok()) else { continue };
+        let held = held
+            .into_iter()
+            .find(|p| p.name.as_deref().unwrap_or_default() == wanted);
+        let Some(number) = held.and_then(|p| u16::try_from(p.port?).ok()) else {
+            continue;
+        };
         for endpoint in slice.endpoints.iter().flatten() {
-            if endpoint.conditions.as_ref().is_some_and(|c| c.ready == Some(false)) {
+            if endpoint
+                .conditions
+                .as_ref()
+                .is_some_and(|c| c.ready == Some(false))
+            {
                 continue;
             }
-            let ip = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok());
+            let ip = endpoint
+                .addresses
+                .first()
+                .and_then(|text| text.parse::<IpAddr>().ok());
             addresses.extend(ip.map(|ip| input.addresses.dial(SocketAddr::new(ip, number))));
         }
     }
     addresses.sort();
     addresses.dedup();
-    addresses.into_iter().map(socket_address).map(lb_endpoint).collect()
+    addresses
+        .into_iter()
+        .map(socket_address)
+        .map(lb_endpoint)
+        .collect()
 }

@@ -32,16 +32,26 @@ const BUFFER_BYTES: u32 = 32 * 1024;
 /// The listener at `bind`:`port`. Its name depends on the port alone, and its content on nothing
 /// that a certificate rotation changes.
 pub(super) fn listener(bind: IpAddr, port: u16, servers: &[&Opened<'_>]) -> Listener {
-    let tls = servers.iter().any(|server| server.protocol == Protocol::Https);
+    let tls = servers
+        .iter()
+        .any(|server| server.protocol == Protocol::Https);
     let filter_chains = if tls {
         servers.iter().map(|server| tls_chain(server)).collect()
     } else {
-        let route = servers.first().map(|server| server.route_name()).unwrap_or_default();
-        vec![FilterChain { filters: vec![http(port, &route)], ..FilterChain::default() }]
+        let route = servers
+            .first()
+            .map(|server| server.route_name())
+            .unwrap_or_default();
+        vec![FilterChain {
+            filters: vec![http(port, &route)],
+            ..FilterChain::default()
+        }]
     };
     let inspector = ListenerFilter {
         name: "envoy.filters.listener.tls_inspector".into(),
-        config_type: Some(ListenerFilterConfig::TypedConfig(any(&TlsInspector::default()))),
+        config_type: Some(ListenerFilterConfig::TypedConfig(any(
+            &TlsInspector::default(),
+        ))),
         ..ListenerFilter::default()
     };
     Listener {
@@ -49,7 +59,9 @@ pub(super) fn listener(bind: IpAddr, port: u16, servers: &[&Opened<'_>]) -> List
         address: Some(socket_address(SocketAddr::new(bind, port))),
         filter_chains,
         listener_filters: tls.then_some(inspector).into_iter().collect(),
-        per_connection_buffer_limit_bytes: Some(UInt32Value { value: BUFFER_BYTES }),
+        per_connection_buffer_limit_bytes: Some(UInt32Value {
+            value: BUFFER_BYTES,
+        }),
         ..Listener::default()
     }
 }
@@ -57,8 +69,11 @@ pub(super) fn listener(bind: IpAddr, port: u16, servers: &[&Opened<'_>]) -> List
 /// One chain for each server, with one secret: a rotation then costs the same whatever the number
 /// of servers.
 fn tls_chain(opened: &Opened<'_>) -> FilterChain {
-    let names: Vec<String> =
-        opened.hosts().filter(|host| *host != "*").map(str::to_ascii_lowercase).collect();
+    let names: Vec<String> = opened
+        .hosts()
+        .filter(|host| *host != "*")
+        .map(str::to_ascii_lowercase)
+        .collect();
     let any_name = opened.hosts().any(|host| host == "*");
     let tls = opened.server.tls.as_ref();
     let version = |version: Option<TlsVersion>, default: TlsProtocol| {
@@ -70,9 +85,9 @@ fn tls_chain(opened: &Opened<'_>) -> FilterChain {
             Some(TlsVersion::V1_3) => TlsProtocol::TlSv13,
         })
     };
-    let secrets = opened.secret().map(|(namespace, name)| {
-        sds_secret_config(&resource_name(&namespace, &name))
-    });
+    let secrets = opened
+        .secret()
+        .map(|(namespace, name)| sds_secret_config(&resource_name(&namespace, &name)));
     let context = DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(TlsParameters {
@@ -111,7 +126,9 @@ fn tls_chain(opened: &Opened<'_>) -> FilterChain {
 fn http(port: u16, route: &str) -> Filter {
     let router = HttpFilter {
         name: "envoy.filters.http.router".into(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(any(&Router::default()))),
+        config_type: Some(http_filter::ConfigType::TypedConfig(
+            any(&Router::default()),
+        )),
         ..HttpFilter::default()
     };
     let manager = HttpConnectionManager {

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{BoxStream, SelectAll};
 use futures::StreamExt;
+use futures::stream::{BoxStream, SelectAll};
 use gatewright_crds::conditions::{self, Finding};
 use gatewright_crds::istio::{Gateway, RoutingStatus, VirtualService};
 use gatewright_crds::istio_gateway::IstioGateway;
@@ -15,10 +15,10 @@ use gatewright_seams::AddressMap;
 use gatewright_xds::{GatewayId, Resource, ResourceType, Store};
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::{self, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 
 use super::secrets;
@@ -83,13 +83,19 @@ pub struct Publisher {
 impl Publisher {
     /// `answers`: where the proxies reach the daemon's answers to challenges.
     pub fn new(outside: Outside, store: Store, answers: Answers) -> Self {
-        Self { outside, store, answers, users: BTreeMap::new(), told: BTreeSet::new() }
+        Self {
+            outside,
+            store,
+            answers,
+            users: BTreeMap::new(),
+            told: BTreeSet::new(),
+        }
     }
 
     /// Publishes until dropped.
     pub async fn run(mut self) {
         let mut changes: SelectAll<BoxStream<'static, Change>> = SelectAll::new();
-        
+
         let all = watcher::Config::default;
         let tls = all().fields("type=kubernetes.io/tls");
         let proxies = all().labels("app.kubernetes.io/component=gateway-proxy");
@@ -100,7 +106,12 @@ impl Publisher {
             virtual_services: reflect(kube, all(), |_| Change::Structure, &mut changes),
             services: reflect(kube, all(), |_| Change::Structure, &mut changes),
             slices: reflect(kube, all(), |_| Change::Structure, &mut changes),
-            secrets: reflect(kube, tls, |secret| Change::Secret(Box::new(secret)), &mut changes),
+            secrets: reflect(
+                kube,
+                tls,
+                |secret| Change::Secret(Box::new(secret)),
+                &mut changes,
+            ),
             pods: reflect(kube, proxies, |_| Change::Structure, &mut changes),
         };
         let mut dirty = true;
@@ -128,8 +139,12 @@ impl Publisher {
     /// The path of a rotation: from the watch straight to the streams.
     fn publish_secret(&mut self, secret: &Secret) {
         let key = (secret.namespace().unwrap_or_default(), secret.name_any());
-        let Some(users) = self.users.get(&key) else { return };
-        let Some(resource) = self.usable(secret) else { return };
+        let Some(users) = self.users.get(&key) else {
+            return;
+        };
+        let Some(resource) = self.usable(secret) else {
+            return;
+        };
         for user in users {
             self.store.put_secret(user, resource.clone());
         }
@@ -139,8 +154,11 @@ impl Publisher {
     /// they have: an unusable secret must not take good ones down.
     fn usable(&self, secret: &Secret) -> Option<Resource> {
         let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
-        let checked = Material::from_secret(secret)
-            .and_then(|material| material.check_time(self.outside.clock.now()).map(|()| material));
+        let checked = Material::from_secret(secret).and_then(|material| {
+            material
+                .check_time(self.outside.clock.now())
+                .map(|()| material)
+        });
         match checked {
             Ok(material) => Some(secrets::resource(&namespace, &name, &material)),
             Err(error) => {
@@ -156,8 +174,10 @@ impl Publisher {
         let mut problems = BTreeSet::new();
         let mut groups = BTreeSet::new();
         for gateway in &gateways {
-            let Ok(id) = GatewayId::new(&gateway.namespace().unwrap_or_default(), &gateway.name_any())
-            else {
+            let Ok(id) = GatewayId::new(
+                &gateway.namespace().unwrap_or_default(),
+                &gateway.name_any(),
+            ) else {
                 continue;
             };
             for (group, bind) in self.groups(&id, gateway, &seen.pods.state()) {
@@ -167,7 +187,12 @@ impl Publisher {
             }
         }
         self.users = users;
-        for gone in self.store.gateways().iter().filter(|held| !groups.contains(held)) {
+        for gone in self
+            .store
+            .gateways()
+            .iter()
+            .filter(|held| !groups.contains(held))
+        {
             self.store.remove_gateway(gone);
         }
         self.report(seen, problems).await;
@@ -187,11 +212,16 @@ impl Publisher {
         let labels = pod_labels(gateway);
         let ours = pods.iter().filter(|pod| {
             pod.namespace() == gateway.namespace()
-                && labels.iter().all(|(key, value)| pod.labels().get(key) == Some(value))
+                && labels
+                    .iter()
+                    .all(|(key, value)| pod.labels().get(key) == Some(value))
         });
         ours.filter_map(|pod| {
             let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
-            Some((group_of(addresses, id, &pod.name_any()), addresses.dial_ip(ip)))
+            Some((
+                group_of(addresses, id, &pod.name_any()),
+                addresses.dial_ip(ip),
+            ))
         })
         .collect()
     }
@@ -211,7 +241,10 @@ impl Publisher {
         let output = translate(&Input {
             gateway,
             servers: &servers.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
-            virtual_services: &virtual_services.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+            virtual_services: &virtual_services
+                .iter()
+                .map(AsRef::as_ref)
+                .collect::<Vec<_>>(),
             services: &services.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
             slices: &slices.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
             bind,
@@ -220,7 +253,10 @@ impl Publisher {
             port_shift: self.outside.network.port_shift,
         });
         for (namespace, name) in &output.secrets {
-            users.entry((namespace.clone(), name.clone())).or_default().insert(group.clone());
+            users
+                .entry((namespace.clone(), name.clone()))
+                .or_default()
+                .insert(group.clone());
             let key = reflector::ObjectRef::<Secret>::new(name).within(namespace);
             let held = seen.secrets.get(&key);
             if let Some(resource) = held.and_then(|secret| self.usable(&secret)) {
@@ -239,12 +275,18 @@ impl Publisher {
                 problem.kind == kind && problem.namespace == namespace && problem.name == name
             });
             let first = ours.next()?;
-            let message = std::iter::once(first).chain(ours).map(|p| p.message.clone());
+            let message = std::iter::once(first)
+                .chain(ours)
+                .map(|p| p.message.clone());
             Some((first.reason, message.collect::<Vec<_>>().join("; ")))
         };
         for gateway in seen.servers.state() {
             let held = gateway.status.clone().unwrap_or_default();
-            let found = of("Gateway", &gateway.namespace().unwrap_or_default(), &gateway.name_any());
+            let found = of(
+                "Gateway",
+                &gateway.namespace().unwrap_or_default(),
+                &gateway.name_any(),
+            );
             if let Some(status) = self.status(held, found, gateway.metadata.generation) {
                 self.write(gateway.as_ref(), &status).await;
             }
@@ -267,7 +309,9 @@ impl Publisher {
                 ..Default::default()
             };
             let events = &self.outside.events;
-            events.warning(&about, problem.reason, "Program", &problem.message).await;
+            events
+                .warning(&about, problem.reason, "Program", &problem.message)
+                .await;
         }
         self.told = problems;
     }
@@ -281,7 +325,12 @@ impl Publisher {
     ) -> Option<RoutingStatus> {
         let finding = match found {
             Some((reason, message)) => Finding::new(CONDITION, false, reason, message),
-            None => Finding::new(CONDITION, true, "Programmed", "the proxies are told all of it"),
+            None => Finding::new(
+                CONDITION,
+                true,
+                "Programmed",
+                "the proxies are told all of it",
+            ),
         };
         let mut status = held;
         let now = self.outside.clock.now();
@@ -311,7 +360,11 @@ impl Seen {
         use futures::FutureExt;
         self.gateways.wait_until_ready().now_or_never().is_some()
             && self.servers.wait_until_ready().now_or_never().is_some()
-            && self.virtual_services.wait_until_ready().now_or_never().is_some()
+            && self
+                .virtual_services
+                .wait_until_ready()
+                .now_or_never()
+                .is_some()
             && self.services.wait_until_ready().now_or_never().is_some()
             && self.slices.wait_until_ready().now_or_never().is_some()
             && self.secrets.wait_until_ready().now_or_never().is_some()

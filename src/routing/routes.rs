@@ -6,14 +6,17 @@ use gatewright_crds::istio::{
     Headers, HttpMatch, HttpRoute, HttpRouteDestination, Protocol, RedirectPort, StringMatch,
     StringMatchKind, VirtualService,
 };
-use gatewright_xds::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use gatewright_xds::proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use gatewright_xds::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use gatewright_xds::proto::envoy::config::route::v3::{
     DirectResponseAction, HeaderMatcher, RedirectAction, Route, RouteAction, RouteConfiguration,
-    RouteMatch, VirtualHost, WeightedCluster, header_matcher::HeaderMatchSpecifier,
+    RouteMatch, VirtualHost, WeightedCluster,
+    header_matcher::HeaderMatchSpecifier,
     redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
-    route::Action, route_action::{ClusterSpecifier, HostRewriteSpecifier},
-    route_match::PathSpecifier, weighted_cluster::ClusterWeight,
+    route::Action,
+    route_action::{ClusterSpecifier, HostRewriteSpecifier},
+    route_match::PathSpecifier,
+    weighted_cluster::ClusterWeight,
 };
 use gatewright_xds::proto::envoy::r#type::matcher::v3::{
     RegexMatchAndSubstitute, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
@@ -38,13 +41,21 @@ pub(super) struct Routes<'a> {
 
 impl<'a> Routes<'a> {
     pub(super) fn new(input: &'a Input<'a>) -> Self {
-        Self { input, configurations: BTreeMap::new(), used: BTreeSet::new() }
+        Self {
+            input,
+            configurations: BTreeMap::new(),
+            used: BTreeSet::new(),
+        }
     }
 
     /// Adds what `opened` serves.
     pub(super) fn add(&mut self, opened: &Opened<'_>, problems: &mut Vec<Problem>) {
         let plain = opened.protocol == Protocol::Http;
-        let redirects = opened.server.tls.as_ref().is_some_and(|t| t.https_redirect == Some(true));
+        let redirects = opened
+            .server
+            .tls
+            .as_ref()
+            .is_some_and(|t| t.https_redirect == Some(true));
         let mut domains: BTreeMap<String, Vec<Route>> = BTreeMap::new();
         if plain {
             // Challenges are answered whatever else a host does, redirect included.
@@ -64,9 +75,9 @@ impl<'a> Routes<'a> {
                 let routes = self.routes_of(service, problems);
                 for host in &service.spec.hosts {
                     for domain in opened.hosts().filter_map(|pattern| meet(pattern, host)) {
-                        let held = domains.entry(domain).or_insert_with(|| {
-                            plain.then(challenge_route).into_iter().collect()
-                        });
+                        let held = domains
+                            .entry(domain)
+                            .or_insert_with(|| plain.then(challenge_route).into_iter().collect());
                         held.extend(routes.iter().cloned());
                     }
                 }
@@ -111,7 +122,10 @@ impl<'a> Routes<'a> {
         let unsupported = service.spec.unsupported();
         if !unsupported.is_empty() {
             let list: Vec<_> = unsupported.iter().map(ToString::to_string).collect();
-            refuse("FieldsNotActedOn", format!("accepted but not acted on: {}", list.join(", ")));
+            refuse(
+                "FieldsNotActedOn",
+                format!("accepted but not acted on: {}", list.join(", ")),
+            );
         }
         let mut routes = Vec::new();
         for (index, http) in service.spec.http.iter().enumerate() {
@@ -157,7 +171,11 @@ impl<'a> Routes<'a> {
                 port_redirect: match (redirect.port, redirect.derive_port) {
                     (Some(port), _) => u32::try_from(port).unwrap_or(0),
                     (None, Some(RedirectPort::FromProtocolDefault)) => {
-                        if redirect.scheme.as_deref() == Some("https") { 443 } else { 80 }
+                        if redirect.scheme.as_deref() == Some("https") {
+                            443
+                        } else {
+                            80
+                        }
                     }
                     _ => 0,
                 },
@@ -173,42 +191,60 @@ impl<'a> Routes<'a> {
                     .scheme
                     .clone()
                     .map(SchemeRewriteSpecifier::SchemeRedirect),
-                path_rewrite_specifier: redirect.uri.clone().map(PathRewriteSpecifier::PathRedirect),
+                path_rewrite_specifier: redirect
+                    .uri
+                    .clone()
+                    .map(PathRewriteSpecifier::PathRedirect),
                 ..RedirectAction::default()
             }));
         }
         if let Some(direct) = &http.direct_response {
             return Ok(Action::DirectResponse(DirectResponseAction {
                 status: u32::try_from(direct.status).unwrap_or(200),
-                body: direct.body.as_ref().map(|body| inline_bytes(body.as_bytes().to_vec())),
+                body: direct
+                    .body
+                    .as_ref()
+                    .map(|body| inline_bytes(body.as_bytes().to_vec())),
                 ..DirectResponseAction::default()
             }));
         }
         let mut weighted = Vec::new();
         for target in &http.route {
             let destination = self.destination(namespace, target)?;
-            weighted.push((destination.cluster(), target.weight, target.headers.as_ref()));
+            weighted.push((
+                destination.cluster(),
+                target.weight,
+                target.headers.as_ref(),
+            ));
             self.used.insert(destination);
         }
         let cluster_specifier = match weighted.as_slice() {
-            [] => return Err(("NoDestination", "has neither route, redirect nor answer".into())),
+            [] => {
+                return Err((
+                    "NoDestination",
+                    "has neither route, redirect nor answer".into(),
+                ));
+            }
             [(cluster, _, None)] => ClusterSpecifier::Cluster(cluster.clone()),
             several => ClusterSpecifier::WeightedClusters(WeightedCluster {
-                clusters: several.iter().map(|(cluster, weight, headers)| {
-                    // Without weights, all get the same share.
-                    let weight = weight.map_or(1, |weight| u32::try_from(weight).unwrap_or(0));
-                    let (add, remove) = request_headers(*headers);
-                    let (response_add, response_remove) = response_headers(*headers);
-                    ClusterWeight {
-                        name: cluster.clone(),
-                        weight: Some(UInt32Value { value: weight }),
-                        request_headers_to_add: add,
-                        request_headers_to_remove: remove,
-                        response_headers_to_add: response_add,
-                        response_headers_to_remove: response_remove,
-                        ..ClusterWeight::default()
-                    }
-                }).collect(),
+                clusters: several
+                    .iter()
+                    .map(|(cluster, weight, headers)| {
+                        // Without weights, all get the same share.
+                        let weight = weight.map_or(1, |weight| u32::try_from(weight).unwrap_or(0));
+                        let (add, remove) = request_headers(*headers);
+                        let (response_add, response_remove) = response_headers(*headers);
+                        ClusterWeight {
+                            name: cluster.clone(),
+                            weight: Some(UInt32Value { value: weight }),
+                            request_headers_to_add: add,
+                            request_headers_to_remove: remove,
+                            response_headers_to_add: response_add,
+                            response_headers_to_remove: response_remove,
+                            ..ClusterWeight::default()
+                        }
+                    })
+                    .collect(),
                 ..WeightedCluster::default()
             }),
         };
@@ -248,18 +284,29 @@ impl<'a> Routes<'a> {
             (None, None) => return Err(("DestinationNotFound", format!("no service {host}"))),
         };
         let port = port.ok_or_else(|| ("InvalidPort", format!("{host} has no such port")))?;
-        Ok(Destination { namespace: namespace.to_owned(), service: service.to_owned(), port })
+        Ok(Destination {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+            port,
+        })
     }
 }
 
 /// Whether `service` names the Gateway of `opened`: by `namespace/name`, or by name in its own
 /// namespace.
 fn is_bound(service: &VirtualService, opened: &Opened<'_>) -> bool {
-    let (namespace, name) = (opened.of.namespace().unwrap_or_default(), opened.of.name_any());
-    service.spec.gateways.iter().any(|wanted| match wanted.split_once('/') {
-        Some((in_namespace, wanted)) => in_namespace == namespace && wanted == name,
-        None => *wanted == name && service.namespace().as_deref() == Some(&namespace),
-    })
+    let (namespace, name) = (
+        opened.of.namespace().unwrap_or_default(),
+        opened.of.name_any(),
+    );
+    service
+        .spec
+        .gateways
+        .iter()
+        .any(|wanted| match wanted.split_once('/') {
+            Some((in_namespace, wanted)) => in_namespace == namespace && wanted == name,
+            None => *wanted == name && service.namespace().as_deref() == Some(&namespace),
+        })
 }
 
 /// The hosts that both a server's pattern and a VirtualService's host take: the narrower of both.
@@ -289,7 +336,11 @@ fn challenge_route() -> Route {
 }
 
 fn redirect_route(port_shift: u16) -> Route {
-    let port = if port_shift == 0 { 0 } else { u32::from(port_shift) + 443 };
+    let port = if port_shift == 0 {
+        0
+    } else {
+        u32::from(port_shift) + 443
+    };
     Route {
         name: "https-redirect".into(),
         r#match: Some(RouteMatch {
@@ -307,7 +358,10 @@ fn redirect_route(port_shift: u16) -> Route {
 }
 
 fn regex(pattern: &str) -> RegexMatcher {
-    RegexMatcher { regex: pattern.to_owned(), ..RegexMatcher::default() }
+    RegexMatcher {
+        regex: pattern.to_owned(),
+        ..RegexMatcher::default()
+    }
 }
 
 fn route_match(wanted: &HttpMatch) -> RouteMatch {
@@ -319,11 +373,23 @@ fn route_match(wanted: &HttpMatch) -> RouteMatch {
     };
     let mut headers = Vec::new();
     headers.extend(wanted.method.as_ref().map(|m| header_matcher(":method", m)));
-    headers.extend(wanted.authority.as_ref().map(|m| header_matcher(":authority", m)));
-    headers.extend(wanted.headers.iter().map(|(name, m)| header_matcher(name, m)));
+    headers.extend(
+        wanted
+            .authority
+            .as_ref()
+            .map(|m| header_matcher(":authority", m)),
+    );
+    headers.extend(
+        wanted
+            .headers
+            .iter()
+            .map(|(name, m)| header_matcher(name, m)),
+    );
     RouteMatch {
         path_specifier: Some(path),
-        case_sensitive: Some(BoolValue { value: wanted.ignore_uri_case != Some(true) }),
+        case_sensitive: Some(BoolValue {
+            value: wanted.ignore_uri_case != Some(true),
+        }),
         headers,
         ..RouteMatch::default()
     }
@@ -350,12 +416,16 @@ fn header_matcher(name: &str, wanted: &StringMatch) -> HeaderMatcher {
 
 /// What the backend is asked for in place of what the client asked for.
 fn rewrite(route: &mut RouteAction, http: &HttpRoute, wanted: &HttpMatch) {
-    let Some(wanted_rewrite) = &http.rewrite else { return };
+    let Some(wanted_rewrite) = &http.rewrite else {
+        return;
+    };
     if let Some(authority) = &wanted_rewrite.authority {
         route.host_rewrite_specifier =
             Some(HostRewriteSpecifier::HostRewriteLiteral(authority.clone()));
     }
-    let Some(uri) = &wanted_rewrite.uri else { return };
+    let Some(uri) = &wanted_rewrite.uri else {
+        return;
+    };
     match wanted.uri.as_ref().map(StringMatch::kind) {
         Some(StringMatchKind::Regex(_)) => {
             // The whole path is replaced, as the regex has matched the whole path.
@@ -379,7 +449,9 @@ fn response_headers(headers: Option<&Headers>) -> HeaderChange {
 }
 
 fn operations(wanted: Option<&gatewright_crds::istio::HeaderOperations>) -> HeaderChange {
-    let Some(wanted) = wanted else { return HeaderChange::default() };
+    let Some(wanted) = wanted else {
+        return HeaderChange::default();
+    };
     let option = |(key, value): (&String, &String), action: HeaderAppendAction| HeaderValueOption {
         header: Some(HeaderValue {
             key: key.clone(),
@@ -389,13 +461,25 @@ fn operations(wanted: Option<&gatewright_crds::istio::HeaderOperations>) -> Head
         append_action: action.into(),
         ..HeaderValueOption::default()
     };
-    let set = wanted.set.iter().map(|h| option(h, HeaderAppendAction::OverwriteIfExistsOrAdd));
-    let add = wanted.add.iter().map(|h| option(h, HeaderAppendAction::AppendIfExistsOrAdd));
+    let set = wanted
+        .set
+        .iter()
+        .map(|h| option(h, HeaderAppendAction::OverwriteIfExistsOrAdd));
+    let add = wanted
+        .add
+        .iter()
+        .map(|h| option(h, HeaderAppendAction::AppendIfExistsOrAdd));
     (set.chain(add).collect(), wanted.remove.clone())
 }
 
 fn with_headers(mut route: Route, headers: Option<&Headers>) -> Route {
-    (route.request_headers_to_add, route.request_headers_to_remove) = request_headers(headers);
-    (route.response_headers_to_add, route.response_headers_to_remove) = response_headers(headers);
+    (
+        route.request_headers_to_add,
+        route.request_headers_to_remove,
+    ) = request_headers(headers);
+    (
+        route.response_headers_to_add,
+        route.response_headers_to_remove,
+    ) = response_headers(headers);
     route
 }

@@ -49,7 +49,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}: {}", self.kind, self.namespace, self.name, self.message)
+        write!(
+            f,
+            "{} {}/{}: {}",
+            self.kind, self.namespace, self.name, self.message
+        )
     }
 }
 
@@ -80,7 +84,10 @@ impl Opened<'_> {
 
     /// Host patterns without the namespace part.
     pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.server.hosts.iter().map(|host| host.rsplit('/').next().unwrap_or(host))
+        self.server
+            .hosts
+            .iter()
+            .map(|host| host.rsplit('/').next().unwrap_or(host))
     }
 
     /// The name of the route configuration: by port for HTTP, by server for HTTPS, because each
@@ -115,7 +122,9 @@ pub fn translate(input: &Input<'_>) -> Output {
         resources.extend(clusters::of(destination, input));
     }
     for (port, servers) in by_port {
-        resources.push(Resource::listener(&listeners::listener(input.bind, port, &servers)));
+        resources.push(Resource::listener(&listeners::listener(
+            input.bind, port, &servers,
+        )));
     }
     resources.extend(configurations.iter().map(Resource::route));
     resources.sort_by_key(Resource::key);
@@ -145,31 +154,53 @@ fn opened<'a>(input: &Input<'a>, problems: &mut Vec<Problem>) -> Vec<Opened<'a>>
         let unsupported = gateway.spec.unsupported();
         if !unsupported.is_empty() {
             let list: Vec<_> = unsupported.iter().map(ToString::to_string).collect();
-            refuse("FieldsNotActedOn", format!("accepted but not acted on: {}", list.join(", ")));
+            refuse(
+                "FieldsNotActedOn",
+                format!("accepted but not acted on: {}", list.join(", ")),
+            );
         }
         for server in &gateway.spec.servers {
             let number = server.port.number;
-            let protocol = match (server.port.protocol(), server.tls.as_ref().and_then(|t| t.mode)) {
+            let protocol = match (
+                server.port.protocol(),
+                server.tls.as_ref().and_then(|t| t.mode),
+            ) {
                 (Some(Protocol::Http), _) => Protocol::Http,
                 (Some(Protocol::Https), Some(TlsMode::Simple)) => Protocol::Https,
                 (Some(Protocol::Https), mode) => {
                     let mode = mode.unwrap_or_default();
-                    refuse("ModeNotActedOn", format!("port {number}: TLS mode {mode:?}"));
+                    refuse(
+                        "ModeNotActedOn",
+                        format!("port {number}: TLS mode {mode:?}"),
+                    );
                     continue;
                 }
                 _ => {
                     let protocol = &server.port.protocol;
-                    refuse("ProtocolNotActedOn", format!("port {number}: protocol {protocol}"));
+                    refuse(
+                        "ProtocolNotActedOn",
+                        format!("port {number}: protocol {protocol}"),
+                    );
                     continue;
                 }
             };
-            let Ok(port) = u16::try_from(listen_port(input.gateway, number)) else { continue };
+            let Ok(port) = u16::try_from(listen_port(input.gateway, number)) else {
+                continue;
+            };
             let other = opened.iter().find(|other| other.port == port);
             if other.is_some_and(|other| other.protocol != protocol) {
-                refuse("PortConflict", format!("port {number} is opened with another protocol"));
+                refuse(
+                    "PortConflict",
+                    format!("port {number} is opened with another protocol"),
+                );
                 continue;
             }
-            opened.push(Opened { of: gateway, server, port, protocol });
+            opened.push(Opened {
+                of: gateway,
+                server,
+                port,
+                protocol,
+            });
         }
     }
     opened

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use k8s_openapi::api::discovery::v1::{
-    Endpoint, EndpointConditions, EndpointPort, EndpointSlice,
-};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, ListParams, ObjectMeta};
 use kube::runtime::controller::{Action, Controller};
@@ -29,8 +27,13 @@ pub(super) async fn run(runner: Runner) {
     let store = controller.store();
     controller
         .watches(pods, watcher::Config::default(), move |pod| {
-            let selected = store.state().into_iter().filter(move |service| selects(service, &pod));
-            selected.map(|service| ObjectRef::from_obj(service.as_ref())).collect::<Vec<_>>()
+            let selected = store
+                .state()
+                .into_iter()
+                .filter(move |service| selects(service, &pod));
+            selected
+                .map(|service| ObjectRef::from_obj(service.as_ref()))
+                .collect::<Vec<_>>()
         })
         .run(reconcile, retry, Arc::new(runner))
         .for_each(|result| async move {
@@ -41,23 +44,36 @@ pub(super) async fn run(runner: Runner) {
         .await;
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature that kube's Controller asks for")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that kube's Controller asks for"
+)]
 fn retry(_: Arc<Service>, _: &kube::Error, _: Arc<Runner>) -> Action {
     Action::requeue(Duration::from_secs(1))
 }
 
 fn selects(service: &Service, pod: &Pod) -> bool {
-    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let selector = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.as_ref());
     selector.is_some_and(|selector| {
         service.namespace() == pod.namespace()
             && !selector.is_empty()
-            && selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value))
+            && selector
+                .iter()
+                .all(|(key, value)| pod.labels().get(key) == Some(value))
     })
 }
 
 async fn reconcile(service: Arc<Service>, runner: Arc<Runner>) -> kube::Result<Action> {
-    let Some(spec) = &service.spec else { return Ok(Action::await_change()) };
-    if spec.selector.as_ref().is_none_or(std::collections::BTreeMap::is_empty)
+    let Some(spec) = &service.spec else {
+        return Ok(Action::await_change());
+    };
+    if spec
+        .selector
+        .as_ref()
+        .is_none_or(std::collections::BTreeMap::is_empty)
         || service.metadata.deletion_timestamp.is_some()
     {
         return Ok(Action::await_change());
@@ -74,7 +90,10 @@ async fn reconcile(service: Arc<Service>, runner: Arc<Runner>) -> kube::Result<A
             labels: Some(
                 [
                     (SERVICE_NAME.to_owned(), service.name_any()),
-                    (MANAGED_BY.to_owned(), "local-runner.gatewright.dev".to_owned()),
+                    (
+                        MANAGED_BY.to_owned(),
+                        "local-runner.gatewright.dev".to_owned(),
+                    ),
                 ]
                 .into(),
             ),
@@ -115,14 +134,20 @@ fn ports(service: &Service, pod: Option<&Pod>) -> Vec<EndpointPort> {
         .flat_map(|container| container.ports.iter().flatten())
         .collect::<Vec<_>>();
     let spec = service.spec.as_ref();
-    let ports = spec.and_then(|spec| spec.ports.as_ref()).into_iter().flatten();
+    let ports = spec
+        .and_then(|spec| spec.ports.as_ref())
+        .into_iter()
+        .flatten();
     ports
         .filter_map(|port| {
             let number = match &port.target_port {
                 None => port.port,
                 Some(IntOrString::Int(number)) => *number,
                 Some(IntOrString::String(name)) => {
-                    container_ports.iter().find(|p| p.name.as_ref() == Some(name))?.container_port
+                    container_ports
+                        .iter()
+                        .find(|p| p.name.as_ref() == Some(name))?
+                        .container_port
                 }
             };
             Some(EndpointPort {

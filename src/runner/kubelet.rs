@@ -27,7 +27,10 @@ pub(super) struct Addresses {
 
 impl Addresses {
     fn new(first: Ipv4Addr) -> Self {
-        Self { first, used: Arc::default() }
+        Self {
+            first,
+            used: Arc::default(),
+        }
     }
 
     /// The address the Pod had before, if it is free, else the lowest that no Pod holds: a restart
@@ -47,7 +50,10 @@ impl Addresses {
     }
 
     pub(super) fn give_back(&self, address: Ipv4Addr) {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&u32::from(address));
+        self.used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&u32::from(address));
     }
 }
 

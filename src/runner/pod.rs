@@ -75,12 +75,23 @@ pub(super) async fn run(
         remove(&runner, &pod).await;
         return;
     }
-    let before = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref());
+    let before = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ip.as_ref());
     let address = addresses.take(before.and_then(|ip| ip.parse().ok()));
     let directory = runner.directory.join(pod.uid().unwrap_or_default());
     let local = AddressMap::Loopback.dial_ip(address.into());
-    let mut this =
-        PodRun { runner, pod, address, local, directory, tasks, restarts: 0, started: None };
+    let mut this = PodRun {
+        runner,
+        pod,
+        address,
+        local,
+        directory,
+        tasks,
+        restarts: 0,
+        started: None,
+    };
     let told = this.live(&mut exit).await;
     addresses.give_back(address);
     if let Err(error) = std::fs::remove_dir_all(&this.directory)
@@ -94,11 +105,13 @@ pub(super) async fn run(
 }
 
 async fn remove(runner: &Runner, pod: &Pod) {
-    let api: Api<Pod> =
-        Api::namespaced(runner.kube.clone(), &pod.namespace().unwrap_or_default());
+    let api: Api<Pod> = Api::namespaced(runner.kube.clone(), &pod.namespace().unwrap_or_default());
     let params = DeleteParams {
         grace_period_seconds: Some(0),
-        preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid: pod.uid(),
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     };
     for attempt in 0..5u32 {
@@ -107,7 +120,10 @@ async fn remove(runner: &Runner, pod: &Pod) {
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return,
             Err(error) => {
                 tracing::warn!(pod = pod.name_any(), %error, "removing a pod that has ended");
-                runner.clock.sleep(Duration::from_millis(100 << attempt)).await;
+                runner
+                    .clock
+                    .sleep(Duration::from_millis(100 << attempt))
+                    .await;
             }
         }
     }
@@ -115,7 +131,10 @@ async fn remove(runner: &Runner, pod: &Pod) {
 
 impl PodRun {
     fn container(&self) -> Option<&Container> {
-        self.pod.spec.as_ref().and_then(|spec| spec.containers.first())
+        self.pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.containers.first())
     }
 
     /// Starts and restarts the process until told to end; returns what was told.
@@ -145,7 +164,8 @@ impl PodRun {
             match (told, process) {
                 (Exit::No, _) => {
                     self.restarts += 1;
-                    self.report(false, Some(("CrashLoopBackOff", "the process ended"))).await;
+                    self.report(false, Some(("CrashLoopBackOff", "the process ended")))
+                        .await;
                     let told = self.wait_told(exit, wait).await;
                     if told != Exit::No {
                         return told;
@@ -176,19 +196,33 @@ impl PodRun {
     }
 
     async fn wait_told(&self, exit: &mut watch::Receiver<Exit>, limit: Duration) -> Exit {
-        self.runner.clock.timeout(limit, Self::told(exit)).await.unwrap_or(Exit::No)
+        self.runner
+            .clock
+            .timeout(limit, Self::told(exit))
+            .await
+            .unwrap_or(Exit::No)
     }
 
     async fn start(&self) -> Result<Process, (&'static str, String)> {
-        let container = self.container().ok_or(("InvalidPod", "no container".to_owned()))?;
+        let container = self
+            .container()
+            .ok_or(("InvalidPod", "no container".to_owned()))?;
         let image = container.image.clone().unwrap_or_default();
         volumes::lay_out(&self.runner.kube, &self.pod, &self.directory)
             .await
             .map_err(|error| ("ContainerCreating", error.to_string()))?;
-        match image.rsplit_once(':').map_or(image.as_str(), |(name, _)| name) {
+        match image
+            .rsplit_once(':')
+            .map_or(image.as_str(), |(name, _)| name)
+        {
             PROXY_IMAGE => self.start_envoy(container).map(Process::Envoy),
             SAMPLE_IMAGE => {
-                let port = container.ports.iter().flatten().next().map_or(8080, |p| p.container_port);
+                let port = container
+                    .ports
+                    .iter()
+                    .flatten()
+                    .next()
+                    .map_or(8080, |p| p.container_port);
                 let address = SocketAddr::new(self.local, u16::try_from(port).unwrap_or(8080));
                 let tasks = self.tasks.child();
                 sample::serve(self.pod.name_any(), address, &tasks)
@@ -209,13 +243,19 @@ impl PodRun {
         let failed = |what: String| ("RunContainerError", what);
         let argument = |name: &str| {
             let mut args = container.args.iter().flatten();
-            args.find(|arg| *arg == name).and_then(|_| args.next()).cloned()
+            args.find(|arg| *arg == name)
+                .and_then(|_| args.next())
+                .cloned()
         };
         let config = argument("--config").ok_or(failed("no --config argument".into()))?;
-        let drain = argument("--drain-seconds").and_then(|s| s.parse().ok()).unwrap_or(30);
+        let drain = argument("--drain-seconds")
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(30);
         let rendered = self.render(container, Path::new(&config)).map_err(failed)?;
         let named = |name: &str| {
-            argument(name).unwrap_or_default().replace("$(POD_NAME)", &self.pod.name_any())
+            argument(name)
+                .unwrap_or_default()
+                .replace("$(POD_NAME)", &self.pod.name_any())
         };
         Proxy::start(ProxyOptions {
             envoy: self.runner.envoy.clone(),
@@ -250,11 +290,13 @@ impl PodRun {
             .find(|mount| holds_config(&mount.mount_path))
             .map(|mount| self.directory.join(&mount.name))
             .ok_or_else(|| format!("{} is on no volume of the pod", config.display()))?;
-        let failed = |path: &Path, error: io::Error| format!("laying out {}: {error}", path.display());
+        let failed =
+            |path: &Path, error: io::Error| format!("laying out {}: {error}", path.display());
         std::fs::create_dir_all(&rendered).map_err(|e| failed(&rendered, e))?;
         let entries = std::fs::read_dir(&source).map_err(|e| failed(&source, e))?;
         for entry in entries.flatten() {
-            let text = std::fs::read_to_string(entry.path()).map_err(|e| failed(&entry.path(), e))?;
+            let text =
+                std::fs::read_to_string(entry.path()).map_err(|e| failed(&entry.path(), e))?;
             let local = self.local.to_string();
             let mut text = text.replace("0.0.0.0", &local).replace("127.0.0.1", &local);
             for mount in &mounts {
@@ -276,7 +318,9 @@ impl PodRun {
             if reported != Some(ready) && self.report(ready, None).await {
                 reported = Some(ready);
             }
-            clock.sleep(if ready { READY_POLL } else { READINESS_POLL }).await;
+            clock
+                .sleep(if ready { READY_POLL } else { READINESS_POLL })
+                .await;
             let admin = SocketAddr::new(self.local, ADMIN_PORT);
             ready = !envoy || admin_get(clock, admin, "/ready").await.is_ok();
             if clock.elapsed() - synced >= VOLUME_SYNC {
@@ -293,9 +337,7 @@ impl PodRun {
     /// Writes the Pod's status; false when the API server did not take it.
     async fn report(&self, ready: bool, waiting: Option<(&str, &str)>) -> bool {
         let now = Time(self.runner.clock.now());
-        let condition = |kind: &str, on: bool| {
-            json!({ "type": kind, "status": if on { "True" } else { "False" }, "lastTransitionTime": now })
-        };
+        let condition = |kind: &str, on: bool| json!({ "type": kind, "status": if on { "True" } else { "False" }, "lastTransitionTime": now });
         let container = self.container().cloned().unwrap_or_default();
         let state = match (waiting, &self.started) {
             (Some((reason, message)), _) => {
@@ -331,15 +373,21 @@ impl PodRun {
         let namespace = self.pod.namespace().unwrap_or_default();
         let api: Api<Pod> = Api::namespaced(self.runner.kube.clone(), &namespace);
         let name = self.pod.name_any();
-        let patch = Patch::Merge(json!({ "metadata": { "uid": self.pod.uid() }, "status": status }));
-        let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let patch =
+            Patch::Merge(json!({ "metadata": { "uid": self.pod.uid() }, "status": status }));
+        let params = PatchParams {
+            field_manager: Some(MANAGER.into()),
+            ..PatchParams::default()
+        };
         if let Err(error) = api.patch_status(&name, &params, &patch).await {
             tracing::debug!(pod = name, %error, "pod status not written");
             return false;
         }
         if let Some((reason, message)) = waiting.filter(|(reason, _)| *reason == "ErrImagePull") {
             let events = Events::new(self.runner.kube.clone());
-            events.warning(&self.pod.object_ref(&()), reason, "Pulling", message).await;
+            events
+                .warning(&self.pod.object_ref(&()), reason, "Pulling", message)
+                .await;
         }
         true
     }

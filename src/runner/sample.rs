@@ -23,7 +23,9 @@ pub(super) async fn serve(pod: String, address: SocketAddr, tasks: &Tasks) -> st
     tasks.spawn("sample-backend", async move {
         loop {
             // An accept error is about one connection (or a full file table); the next may work.
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let Ok((stream, _)) = listener.accept().await else {
+                continue;
+            };
             let pod = pod.clone();
             connections.spawn("sample-backend-connection", async move {
                 let service = service_fn(move |request| {
@@ -44,7 +46,11 @@ pub(super) async fn serve(pod: String, address: SocketAddr, tasks: &Tasks) -> st
 
 fn answer(pod: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let host = request.uri().host().map(str::to_owned).or_else(|| {
-        request.headers().get(http::header::HOST).and_then(|h| h.to_str().ok()).map(str::to_owned)
+        request
+            .headers()
+            .get(http::header::HOST)
+            .and_then(|h| h.to_str().ok())
+            .map(str::to_owned)
     });
     let body = format!(
         "hello from {pod}\n{} {} for {}\n",

@@ -33,9 +33,16 @@ pub(super) async fn lay_out(
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
     for volume in volumes.into_iter().flatten() {
-        let failed = |cause| VolumeError::Source { volume: volume.name.clone(), cause };
+        let failed = |cause| VolumeError::Source {
+            volume: volume.name.clone(),
+            cause,
+        };
         let mut files = Files::new();
-        if let Some(name) = volume.secret.as_ref().and_then(|s| s.secret_name.as_deref()) {
+        if let Some(name) = volume
+            .secret
+            .as_ref()
+            .and_then(|s| s.secret_name.as_deref())
+        {
             let secret = Api::<Secret>::namespaced(kube.clone(), namespace)
                 .get(name)
                 .await
@@ -46,7 +53,12 @@ pub(super) async fn lay_out(
                 .get(&source.name)
                 .await
                 .map_err(failed)?;
-            files.extend(map.data.into_iter().flatten().map(|(k, v)| (k, v.into_bytes())));
+            files.extend(
+                map.data
+                    .into_iter()
+                    .flatten()
+                    .map(|(k, v)| (k, v.into_bytes())),
+            );
         } else {
             continue;
         }

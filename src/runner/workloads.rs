@@ -36,7 +36,10 @@ pub(super) async fn run(runner: Runner) {
 }
 
 // The signature that kube's Controller asks for.
-#[expect(clippy::needless_pass_by_value, reason = "the signature that kube's Controller asks for")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that kube's Controller asks for"
+)]
 fn retry(_: Arc<Deployment>, _: &kube::Error, _: Arc<Runner>) -> Action {
     Action::requeue(Duration::from_secs(1))
 }
@@ -65,13 +68,19 @@ fn plan(wanted: usize, surge: usize, unavailable: usize, mut pods: Vec<PodState>
     let create = wanted.saturating_sub(current).min(room);
     let mut ready = pods.iter().filter(|pod| pod.ready).count();
     pods.sort_by(|a, b| {
-        (a.current, a.ready).cmp(&(b.current, b.ready)).then(b.created.cmp(&a.created))
+        (a.current, a.ready)
+            .cmp(&(b.current, b.ready))
+            .then(b.created.cmp(&a.created))
     });
     let needed_ready = wanted.saturating_sub(unavailable);
     let mut delete = Vec::new();
     let mut surplus_current = current.saturating_sub(wanted);
     for pod in pods {
-        let surplus = if pod.current { surplus_current > 0 } else { true };
+        let surplus = if pod.current {
+            surplus_current > 0
+        } else {
+            true
+        };
         if !surplus || (pod.ready && ready <= needed_ready) {
             continue;
         }
@@ -101,15 +110,22 @@ async fn reconcile(deployment: Arc<Deployment>, runner: Arc<Runner>) -> kube::Re
     }
     let uid = deployment.uid();
     let template = serde_json::to_vec(&spec.template).map_err(kube::Error::SerdeError)?;
-    let hash: String =
-        Sha256::digest(&template).iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = Sha256::digest(&template)
+        .iter()
+        .take(5)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let api: Api<Pod> = Api::namespaced(runner.kube.clone(), &namespace);
     let all: Vec<Pod> = api
         .list(&ListParams::default())
         .await?
         .items
         .into_iter()
-        .filter(|pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref()))
+        .filter(|pod| {
+            pod.owner_references()
+                .iter()
+                .any(|owner| Some(&owner.uid) == uid.as_ref())
+        })
         .filter(|pod| pod.metadata.deletion_timestamp.is_none())
         .collect();
     let states: Vec<PodState> = all
@@ -122,9 +138,16 @@ async fn reconcile(deployment: Arc<Deployment>, runner: Arc<Runner>) -> kube::Re
         })
         .collect();
     let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
-    let rolling = spec.strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
+    let rolling = spec
+        .strategy
+        .as_ref()
+        .and_then(|strategy| strategy.rolling_update.as_ref());
     let surge = share(rolling.and_then(|r| r.max_surge.as_ref()), wanted, true);
-    let unavailable = share(rolling.and_then(|r| r.max_unavailable.as_ref()), wanted, false);
+    let unavailable = share(
+        rolling.and_then(|r| r.max_unavailable.as_ref()),
+        wanted,
+        false,
+    );
     // Kubernetes refuses both to be zero; a share that rounds to zero would stop the rollout.
     let surge = if surge + unavailable == 0 { 1 } else { surge };
     let ready = states.iter().filter(|pod| pod.ready).count();
@@ -160,7 +183,10 @@ fn conditions(
     complete: bool,
     runner: &Runner,
 ) -> serde_json::Value {
-    let held = deployment.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let held = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
     let is = |held: &Option<String>, text: &str| held.as_deref() == Some(text);
     let condition = |kind: &str, on: bool, reason: &str| {
         let status = if on { "True" } else { "False" };
@@ -176,19 +202,33 @@ fn conditions(
         condition(
             "Available",
             available,
-            if available { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" }
+            if available {
+                "MinimumReplicasAvailable"
+            } else {
+                "MinimumReplicasUnavailable"
+            }
         ),
         condition(
             "Progressing",
             true,
-            if complete { "NewReplicaSetAvailable" } else { "ReplicaSetUpdated" }
+            if complete {
+                "NewReplicaSetAvailable"
+            } else {
+                "ReplicaSetUpdated"
+            }
         ),
     ])
 }
 
 pub(super) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 fn new_pod(deployment: &Deployment, hash: &str, suffix: &str) -> Pod {
@@ -205,7 +245,10 @@ fn new_pod(deployment: &Deployment, hash: &str, suffix: &str) -> Pod {
             labels: Some(labels),
             annotations: meta.annotations,
             owner_references: deployment.controller_owner_ref(&()).map(|owner| {
-                vec![OwnerReference { block_owner_deletion: Some(true), ..owner }]
+                vec![OwnerReference {
+                    block_owner_deletion: Some(true),
+                    ..owner
+                }]
             }),
             ..ObjectMeta::default()
         },
@@ -231,21 +274,49 @@ mod tests {
     #[test]
     fn a_rollout_adds_before_it_removes() {
         let step = plan(2, 1, 0, pods(&[(false, true), (false, true)]));
-        assert_eq!(step, Rollout { create: 1, delete: vec![] });
-        let step = plan(2, 1, 0, pods(&[(false, true), (false, true), (true, false)]));
+        assert_eq!(
+            step,
+            Rollout {
+                create: 1,
+                delete: vec![]
+            }
+        );
+        let step = plan(
+            2,
+            1,
+            0,
+            pods(&[(false, true), (false, true), (true, false)]),
+        );
         assert_eq!(step, Rollout::default());
         let step = plan(2, 1, 0, pods(&[(false, true), (false, true), (true, true)]));
-        assert_eq!(step, Rollout { create: 0, delete: vec!["pod-0".into()] });
+        assert_eq!(
+            step,
+            Rollout {
+                create: 0,
+                delete: vec!["pod-0".into()]
+            }
+        );
     }
 
     #[test]
     fn scale_in_takes_the_unready_first() {
         let step = plan(1, 1, 0, pods(&[(true, true), (true, false)]));
-        assert_eq!(step, Rollout { create: 0, delete: vec!["pod-1".into()] });
+        assert_eq!(
+            step,
+            Rollout {
+                create: 0,
+                delete: vec!["pod-1".into()]
+            }
+        );
     }
 
     #[test]
     fn scale_to_zero_removes_all() {
-        assert_eq!(plan(0, 1, 0, pods(&[(true, true), (true, true)])).delete.len(), 2);
+        assert_eq!(
+            plan(0, 1, 0, pods(&[(true, true), (true, true)]))
+                .delete
+                .len(),
+            2
+        );
     }
 }

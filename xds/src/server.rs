@@ -134,7 +134,7 @@ impl Server {
     {
         let server = self.clone();
         self.tasks.spawn("xds-connection", async move {
-            server.connection(connection, peer).await
+            server.connection(connection, peer).await;
         });
     }
 

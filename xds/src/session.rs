@@ -10,7 +10,7 @@
 //!   that it has seen last.
 //! - Whatever a pushed listener or cluster names is sent again behind it (`config_source` says why).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +25,11 @@ use crate::{
     ResourceType, StreamError, Version,
 };
 
+mod column;
 mod push;
 mod response;
 
+use column::Column;
 pub use response::Response;
 
 /// A proxy that has not answered a response for so long is stuck, and other types no longer wait
@@ -52,53 +54,8 @@ pub(crate) struct Session {
     doubtful: BTreeSet<ResourceKey>,
 }
 
-/// The state of one type.
-#[derive(Default)]
-struct Column {
-    /// The first request has come.
-    started: bool,
-    wildcard: bool,
-    /// The first wildcard request must be answered even when there is nothing: Envoy's start waits.
-    owes_answer: bool,
-    subscribed: BTreeSet<Arc<str>>,
-    held: BTreeMap<Arc<str>, Held>,
-    /// Names to look at first: the proxy asked, or must be told again.
-    urgent: BTreeSet<Arc<str>>,
-    /// Names to look at: the store changed.
-    dirty: BTreeSet<Arc<str>>,
-    /// Names to send although the proxy is thought to have them.
-    forced: BTreeSet<Arc<str>>,
-    /// Names whose last good content is to be sent before the wanted one.
-    rinsed: BTreeSet<Arc<str>>,
-    /// Names of a refused batch, to be sent one by one.
-    isolated: BTreeSet<Arc<str>>,
-    /// Names to withdraw when nothing refers to them any more.
-    removals: BTreeSet<Arc<str>>,
-    in_flight: BTreeMap<u64, InFlight>,
-    /// Endpoints that a new cluster needs before anything may route to it, and until when.
-    awaited: BTreeMap<Arc<str>, Duration>,
-}
-
-/// What is known about one name on the proxy.
-#[derive(Default)]
-struct Held {
-    sent: Option<Version>,
-    acked: Option<Version>,
-    /// The proxy was told that there is no such resource.
-    told_absent: bool,
-    nacked: Option<Rejection>,
-    /// Content this proxy refused.
-    rejected: Vec<Version>,
-}
-
-struct InFlight {
-    resources: Vec<Resource>,
-    removed: Vec<Arc<str>>,
-    since: Duration,
-}
-
 /// What a request did beyond its own stream: names whose refusal by another proxy was lifted.
-pub(crate) type Lifted = Vec<(ResourceType, Arc<str>)>;
+pub(crate) type Lifted = BTreeSet<ResourceKey>;
 
 impl Session {
     pub(crate) fn new(gateway: GatewayId, connected_since: Timestamp) -> Self {
@@ -138,7 +95,10 @@ impl Session {
         let column = &mut self.columns[kind.index()];
         let first = !std::mem::replace(&mut column.started, true);
         if first {
-            column.resume(request.initial_resource_versions);
+            let agent = &self.agent;
+            column.resume(request.initial_resource_versions, |name, version| {
+                contents.is_rejected(kind, name, version, agent)
+            });
             let names = &request.resource_names_subscribe;
             if kind.has_wildcard() && names.is_empty() {
                 column.start_wildcard(contents, kind);
@@ -220,7 +180,7 @@ impl Session {
                 column.awaited.remove(resource.name());
                 let wanted = contents.get(kind, resource.name()).map(Resource::version);
                 if column.accepted(&resource, wanted) && contents.accept(&resource) {
-                    lifted.push(resource.key());
+                    lifted.insert(resource.key());
                 }
             }
             return lifted;
@@ -285,6 +245,12 @@ impl Session {
                 .chain(&column.forced)
                 .chain(&column.rinsed);
             keys.extend(due.map(|name| (kind, name.clone())));
+            // Refused, unanswered, or in doubt already.
+            let unsure = column
+                .held
+                .iter()
+                .filter(|(_, held)| held.sent != held.acked);
+            keys.extend(unsure.map(|(name, _)| (kind, name.clone())));
             let sent = column.in_flight.values().flat_map(|each| &each.resources);
             keys.extend(sent.map(Resource::key));
             let removed = column.in_flight.values().flat_map(|each| &each.removed);
@@ -348,9 +314,7 @@ impl Session {
             sent: held
                 .and_then(|held| held.sent)
                 .filter(|sent| *sent != Version::UNKNOWN),
-            acked: held
-                .and_then(|held| held.acked)
-                .filter(|acked| *acked != Version::UNKNOWN),
+            acked: held.and_then(|held| held.acked),
             nacked: held.and_then(|held| held.nacked.clone()),
         }
     }
@@ -358,103 +322,6 @@ impl Session {
     /// Whether this proxy asks for the name, by itself or by the wildcard.
     pub(crate) fn wants(&self, kind: ResourceType, name: &str) -> bool {
         self.columns[kind.index()].wants(name)
-    }
-}
-
-impl Column {
-    fn wants(&self, name: &str) -> bool {
-        self.wildcard || self.subscribed.contains(name)
-    }
-
-    /// Takes over what the proxy has from an earlier stream.
-    fn resume(&mut self, versions: BTreeMap<String, String>) {
-        for (name, version) in versions {
-            // A version of another server is content too: it has to be replaced or withdrawn.
-            let version = Some(Version::parse(&version).unwrap_or(Version::UNKNOWN));
-            let name: Arc<str> = name.into();
-            self.dirty.insert(name.clone());
-            self.held.insert(
-                name,
-                Held {
-                    sent: version,
-                    acked: version,
-                    ..Held::default()
-                },
-            );
-        }
-    }
-
-    fn start_wildcard(&mut self, contents: &Contents, kind: ResourceType) {
-        self.owes_answer |= !self.wildcard && self.held.is_empty();
-        self.wildcard = true;
-        self.urgent.extend(contents.of_kind(kind).keys().cloned());
-    }
-
-    /// A name that is subscribed to again was forgotten by the proxy and must be sent again. In the
-    /// first request it is not again: the versions beside it say what the proxy has.
-    fn subscribe(&mut self, name: Arc<str>, first: bool) {
-        if !first {
-            self.forced.insert(name.clone());
-        }
-        self.urgent.insert(name.clone());
-        self.subscribed.insert(name);
-    }
-
-    fn unsubscribe(&mut self, name: &str, contents: &Contents, kind: ResourceType) {
-        if name == "*" {
-            self.wildcard = false;
-            let subscribed = &self.subscribed;
-            self.held.retain(|name, _| subscribed.contains(name));
-            return;
-        }
-        let Some(name) = self.subscribed.take(name) else {
-            return;
-        };
-        if !self.wildcard {
-            self.held.remove(&name);
-        } else if contents.get(kind, &name).is_some() {
-            // The wildcard still covers the name, so the proxy has to be told that it keeps it.
-            self.forced.insert(name.clone());
-            self.urgent.insert(name);
-        }
-    }
-
-    /// Notes an ACK. False when it proves nothing: this proxy refused the same content before, or has
-    /// unsubscribed and acknowledges whatever comes.
-    fn accepted(&mut self, resource: &Resource, wanted: Option<Version>) -> bool {
-        let Some(held) = self.held.get_mut(resource.name()) else {
-            return false;
-        };
-        if held.rejected.contains(&resource.version()) {
-            return false;
-        }
-        held.acked = Some(resource.version());
-        // After a refusal the last good content is sent again; its ACK does not undo the refusal.
-        if held.acked == wanted {
-            held.nacked = None;
-        }
-        true
-    }
-
-    fn is_stuck(&self, now: Duration) -> bool {
-        self.in_flight
-            .values()
-            .any(|each| each.since + ANSWER_LIMIT <= now)
-    }
-}
-
-impl Held {
-    fn reject(&mut self, rejection: Rejection) {
-        if !self.rejected.contains(&rejection.version) {
-            self.rejected.push(rejection.version);
-            if self.rejected.len() > 8 {
-                self.rejected.remove(0);
-            }
-        }
-        if self.acked == Some(rejection.version) {
-            self.acked = None;
-        }
-        self.nacked = Some(rejection);
     }
 }
 

@@ -1,22 +1,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use gatewright_seams::Clock;
 use tokio::sync::Notify;
 
-use crate::proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use crate::session::Session;
-use crate::{
-    GatewayId, ProxyStatus, Resource, ResourceKey, ResourceStatus, ResourceType, Response,
-    StreamError,
-};
+use crate::{GatewayId, ProxyStatus, Resource, ResourceKey, ResourceStatus, ResourceType};
 
 mod changes;
 mod contents;
+mod stream;
 
 pub use changes::{Change, ChangeKind, Changes};
 pub(crate) use contents::Contents;
+pub use stream::ProxyStream;
 
 /// The resources of every gateway, and the streams of the proxies that get them.
 ///
@@ -325,97 +322,13 @@ impl Gateway {
 }
 
 impl State {
-    fn touch<'a>(&mut self, keys: impl IntoIterator<Item = &'a ResourceKey> + Clone) {
+    fn touch(&mut self, keys: &BTreeSet<ResourceKey>) {
         for (session, wake) in self.sessions.values_mut() {
-            for (kind, name) in keys.clone() {
+            for (kind, name) in keys {
                 session.touch(*kind, name);
             }
             wake.notify_one();
         }
-    }
-}
-
-/// One proxy's end of the delta protocol. Dropping it is the proxy's disconnect.
-pub struct ProxyStream {
-    shared: Arc<Shared>,
-    gateway: Arc<Gateway>,
-    id: u64,
-    wake: Arc<Notify>,
-}
-
-impl ProxyStream {
-    /// Takes a request of the proxy. The first one must carry the node.
-    ///
-    /// # Errors
-    /// [`StreamError`] says why the stream has to be ended.
-    pub fn request(&self, request: DeltaDiscoveryRequest) -> Result<(), StreamError> {
-        let mut state = self.gateway.lock();
-        let State {
-            sessions, contents, ..
-        } = &mut *state;
-        let Some((session, wake)) = sessions.get_mut(&self.id) else {
-            return Ok(());
-        };
-        wake.notify_one();
-        let lifted = session.receive(request, contents)?;
-        if !lifted.is_empty() {
-            state.touch(&lifted);
-        }
-        drop(state);
-        self.shared
-            .watchers
-            .notify(&self.gateway.id, ChangeKind::Proxies);
-        Ok(())
-    }
-
-    /// Waits for the next response. Can be dropped and called again at any time.
-    pub async fn next(&self) -> Response {
-        loop {
-            let (response, wait) = self.poll();
-            if let Some(response) = response {
-                return response;
-            }
-            match wait {
-                // Both outcomes lead to another look.
-                Some(wait) => drop(self.shared.clock.timeout(wait, self.wake.notified()).await),
-                None => self.wake.notified().await,
-            }
-        }
-    }
-
-    fn poll(&self) -> (Option<Response>, Option<Duration>) {
-        let now = self.shared.clock.elapsed();
-        let mut state = self.gateway.lock();
-        let State {
-            sessions, contents, ..
-        } = &mut *state;
-        let Some((session, _)) = sessions.get_mut(&self.id) else {
-            return (None, None);
-        };
-        let response = session.poll(contents, now);
-        (
-            response,
-            session.deadline(now).map(|at| at.saturating_sub(now)),
-        )
-    }
-}
-
-impl Drop for ProxyStream {
-    fn drop(&mut self) {
-        let mut gateways = lock(&self.shared.gateways);
-        let mut state = self.gateway.lock();
-        if let Some((mut session, _)) = state.sessions.remove(&self.id) {
-            let keys = session.doubtful();
-            state.contents.keep_doubtful(session.node_id(), keys);
-        }
-        if !state.known && state.sessions.is_empty() {
-            gateways.remove(&self.gateway.id);
-        }
-        drop(state);
-        drop(gateways);
-        self.shared
-            .watchers
-            .notify(&self.gateway.id, ChangeKind::Proxies);
     }
 }
 

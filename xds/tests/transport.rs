@@ -1,4 +1,5 @@
 //! The server over mTLS, in memory and on a paused clock, with a gRPC client that is not ours.
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,9 @@ use gatewright_xds::proto::envoy::extensions::transport_sockets::tls::v3::Secret
 use gatewright_xds::proto::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
 };
-use gatewright_xds::{GatewayId, Resource, ResourceType, Server, Store, TlsSource, server_tls};
+use gatewright_xds::{
+    GatewayId, ProxyStatus, Resource, ResourceType, Server, Store, TlsSource, server_tls,
+};
 use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
@@ -22,7 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 const SERVICE: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/";
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
@@ -210,7 +213,7 @@ async fn secret_reaches_the_proxy_its_certificate_names() {
             .store
             .proxies(&gateway())
             .iter()
-            .all(|proxy| proxy.is_in_sync())
+            .all(ProxyStatus::is_in_sync)
         {
             changes.next().await;
         }
@@ -266,7 +269,7 @@ async fn without_a_certificate_of_our_authority_there_is_no_stream() {
 #[tokio::test(start_paused = true)]
 async fn expired_client_certificate_is_refused() {
     let world = World::new();
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     let identity = world
         .authority
         .issue_client(&world.clock, &gateway(), hour)

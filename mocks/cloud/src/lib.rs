@@ -3,6 +3,12 @@
 //! It serves the classic load balancer (CLB, product `slb`, version 2014-05-15): it verifies
 //! signatures, keeps state over restarts, enforces quotas and states, and every started TCP or HTTP
 //! listener is a real socket that forwards to the members of its group.
+//!
+//! Kept and described, but without an effect on traffic: `Bandwidth`, `EstablishedTimeout`,
+//! `SynProxy`, `Gzip`, `StickySession` and UDP listeners as a whole. A `PersistenceTimeout` makes a
+//! client keep its member for ever. What the mock does not have at all is refused with
+//! `UnsupportedOperation`: HTTPS listeners, certificates, access control lists, forwarding rules,
+//! redirects, master-slave groups and prepaid instances.
 
 mod answer;
 mod call;

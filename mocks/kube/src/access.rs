@@ -53,29 +53,41 @@ impl Access {
         let ca_key = KeyPair::generate().map_err(failed("authority's key"))?;
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        ca.distinguished_name.push(DnType::CommonName, "local-kube authority");
+        ca.distinguished_name
+            .push(DnType::CommonName, "local-kube authority");
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(ca, ca_key).map_err(failed("authority"))?;
 
         let key = KeyPair::generate().map_err(failed("server's key"))?;
-        let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+        let names = [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+        ];
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut server = CertificateParams::new(names).map_err(failed("server certificate"))?;
-        for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        for address in [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ] {
             server.subject_alt_names.push(SanType::IpAddress(address));
         }
-        server.distinguished_name.push(DnType::CommonName, "local-kube");
+        server
+            .distinguished_name
+            .push(DnType::CommonName, "local-kube");
         server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         server.use_authority_key_identifier_extension = true;
-        let certificate =
-            server.signed_by(&key, &issuer).map_err(failed("server certificate"))?;
+        let certificate = server
+            .signed_by(&key, &issuer)
+            .map_err(failed("server certificate"))?;
         // Two random keys make the token: `Random` is not for secrets, and this is what the TLS library offers.
         let token_key = KeyPair::generate().map_err(failed("token"))?;
         let token = {
             use sha2::Digest as _;
             let digest = sha2::Sha256::digest(token_key.serialize_der());
-            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+            base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, digest)
         };
         Ok(Self {
             ca_pem: issuer.pem(),
@@ -112,8 +124,11 @@ impl Access {
     fn load(folder: &Path) -> Result<Self, Error> {
         let read = |name: &str| {
             let path = folder.join(name);
-            std::fs::read_to_string(&path)
-                .map_err(|source| Error::File { doing: "reading", path, source })
+            std::fs::read_to_string(&path).map_err(|source| Error::File {
+                doing: "reading",
+                path,
+                source,
+            })
         };
         let access = Self {
             ca_pem: read(CA_FILE)?,
@@ -125,11 +140,19 @@ impl Access {
             if pem.contains(tag) {
                 Ok(())
             } else {
-                Err(Error::Content { what, path: folder.join(name) })
+                Err(Error::Content {
+                    what,
+                    path: folder.join(name),
+                })
             }
         };
         holds(CA_FILE, "certificate", &access.ca_pem, "BEGIN CERTIFICATE")?;
-        holds(CERTIFICATE_FILE, "certificate", &access.certificate_pem, "BEGIN CERTIFICATE")?;
+        holds(
+            CERTIFICATE_FILE,
+            "certificate",
+            &access.certificate_pem,
+            "BEGIN CERTIFICATE",
+        )?;
         holds(KEY_FILE, "private key", &access.key_pem, "PRIVATE KEY")?;
         Ok(access)
     }
@@ -146,14 +169,25 @@ impl Access {
 
     /// Whether an `Authorization` header carries the token. Takes the same time for every wrong one of its length.
     pub(crate) fn allows(&self, header: &str) -> bool {
-        let given = header.strip_prefix("Bearer ").unwrap_or_default().as_bytes();
+        let given = header
+            .strip_prefix("Bearer ")
+            .unwrap_or_default()
+            .as_bytes();
         let wanted = self.token.as_bytes();
         given.len() == wanted.len()
-            && given.iter().zip(wanted).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+            && given
+                .iter()
+                .zip(wanted)
+                .fold(0, |differ, (a, b)| differ | (a ^ b))
+                == 0
     }
 
     pub(crate) fn tls(&self) -> Result<Arc<rustls::ServerConfig>, Error> {
-        let wrong = |_| Error::Tls(rustls::Error::General("the server's PEM is not valid".into()));
+        let wrong = |_| {
+            Error::Tls(rustls::Error::General(
+                "the server's PEM is not valid".into(),
+            ))
+        };
         let chain: Vec<CertificateDer<'static>> =
             CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes())
                 .collect::<Result<_, _>>()
@@ -172,8 +206,11 @@ impl Access {
 }
 
 fn write(path: &Path, content: &str) -> Result<(), Error> {
-    let failed =
-        |source| Error::File { doing: "writing", path: path.to_owned(), source };
+    let failed = |source| Error::File {
+        doing: "writing",
+        path: path.to_owned(),
+        source,
+    };
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create(true)

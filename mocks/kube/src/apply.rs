@@ -57,7 +57,9 @@ pub(crate) fn record_update(
     new: &mut Value,
     writer: &Writer,
 ) {
-    let emptied = new.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let emptied = new
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
     let emptied = emptied.is_some_and(|l| l.is_empty() || l.iter().all(|e| e == &Value::Null));
     let mut managers = match old {
         Some(old) if !emptied => Managers::read(old),
@@ -72,6 +74,27 @@ pub(crate) fn record_update(
     let set = managers.set(&mine).union(&changed).difference(&removed);
     managers.assign(mine, set, writer);
     managers.write(new);
+}
+
+/// The part of a configuration that its subresource can write; the rest is ignored, and so not owned.
+fn within_subresource(resource: &Resource, config: &Value, subresource: &str) -> Value {
+    let mut config = config.clone();
+    let Some(map) = config.as_object_mut() else {
+        return config;
+    };
+    if subresource == "status" {
+        map.retain(|key, _| matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
+    } else if resource.status && !resource.is("", "Node") {
+        map.shift_remove("status");
+    }
+    if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.shift_remove("managedFields");
+        if subresource == "status" {
+            let kept = |key: &str| matches!(key, "name" | "namespace" | "resourceVersion" | "uid");
+            metadata.retain(|key, _| kept(key));
+        }
+    }
+    config
 }
 
 /// Applies `config` to `live` for `writer`.
@@ -90,10 +113,7 @@ pub(crate) fn apply(
 ) -> Answer<Value> {
     let nothing = Value::Object(serde_json::Map::new());
     let base = live.unwrap_or(&nothing);
-    let mut config = config.clone();
-    if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.shift_remove("managedFields");
-    }
+    let config = within_subresource(resource, config, &writer.subresource);
     let mut managers = live.map(Managers::read).unwrap_or_default();
     let mine = writer.key(Operation::Apply);
     let last = managers.set(&mine);
@@ -105,7 +125,9 @@ pub(crate) fn apply(
             resource.api_version(),
             resource.kind
         );
-        ApiError::plain(format!("failed to create typed patch object ({name}): {error}"))
+        ApiError::plain(format!(
+            "failed to create typed patch object ({name}): {error}"
+        ))
     })?);
     let mut merged = merge::merge(base, &config, root);
     managers.assign(mine.clone(), set.clone(), writer);

@@ -14,12 +14,19 @@ use crate::write::Patch;
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 fn media_type(request: &Request) -> &str {
-    request.header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim()
+    request
+        .header(CONTENT_TYPE)
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
 }
 
 fn from_json(body: &Bytes) -> Answer<Value> {
     serde_json::from_slice(body).map_err(|error| {
-        ApiError::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+        ApiError::bad_request(format!(
+            "couldn't get version/kind; json parse error: {error}"
+        ))
     })
 }
 
@@ -51,23 +58,28 @@ fn from_protobuf(body: &Bytes) -> Answer<Value> {
 
 /// `DeleteOptions`, when there are any.
 pub(crate) fn delete_options(request: &Request, body: &Bytes) -> Answer<Option<Value>> {
-    if body.is_empty() { Ok(None) } else { object(request, body).map(Some) }
+    if body.is_empty() {
+        Ok(None)
+    } else {
+        object(request, body).map(Some)
+    }
 }
 
 /// The patch that a request sends.
 pub(crate) fn patch(request: &Request, resource: &Resource, body: &Bytes) -> Answer<Patch> {
-    let not_json = |error: serde_json::Error| {
-        ApiError::bad_request(format!("error decoding patch: {error}"))
-    };
+    let not_json =
+        |error: serde_json::Error| ApiError::bad_request(format!("error decoding patch: {error}"));
     match media_type(request) {
-        "application/json-patch+json" => {
-            serde_json::from_slice(body).map(Patch::Json).map_err(not_json)
-        }
-        "application/merge-patch+json" => {
-            serde_json::from_slice(body).map(Patch::Merge).map_err(not_json)
-        }
+        "application/json-patch+json" => serde_json::from_slice(body)
+            .map(Patch::Json)
+            .map_err(not_json),
+        "application/merge-patch+json" => serde_json::from_slice(body)
+            .map(Patch::Merge)
+            .map_err(not_json),
         "application/strategic-merge-patch+json" if !resource.custom => {
-            serde_json::from_slice(body).map(Patch::Strategic).map_err(not_json)
+            serde_json::from_slice(body)
+                .map(Patch::Strategic)
+                .map_err(not_json)
         }
         "application/apply-patch+yaml" => {
             if request.query.get("fieldManager").is_none() {
@@ -76,14 +88,25 @@ pub(crate) fn patch(request: &Request, resource: &Resource, body: &Bytes) -> Ans
                     reason: FieldReason::Required,
                     detail: "Required value: is required for apply patch".to_owned(),
                 }];
-                return Err(ApiError::invalid("PatchOptions", "meta.k8s.io", "", &errors));
+                return Err(ApiError::invalid(
+                    "PatchOptions",
+                    "meta.k8s.io",
+                    "",
+                    &errors,
+                ));
             }
             let config = from_yaml(body)?;
-            Ok(Patch::Apply { config, force: request.query.flag("force") })
+            Ok(Patch::Apply {
+                config,
+                force: request.query.flag("force"),
+            })
         }
         _ => {
-            let strategic =
-                if resource.custom { "" } else { "application/strategic-merge-patch+json, " };
+            let strategic = if resource.custom {
+                ""
+            } else {
+                "application/strategic-merge-patch+json, "
+            };
             Err(ApiError::unsupported_media(&format!(
                 "application/json-patch+json, application/merge-patch+json, {strategic}\
                  application/apply-patch+yaml"

@@ -12,9 +12,7 @@ use crate::meta;
 use crate::shared::Shared;
 use crate::status::Answer;
 use crate::store::{Location, ObjectKey, Work};
-use crate::write::{
-    self, At, CLEANUP, DeleteOptions, FOREGROUND, ORPHAN, Proposed, WriteOptions,
-};
+use crate::write::{self, At, CLEANUP, DeleteOptions, FOREGROUND, ORPHAN, Proposed, WriteOptions};
 
 /// Starts the collector.
 pub(crate) fn start(shared: &Arc<Shared>) {
@@ -26,7 +24,11 @@ pub(crate) fn start(shared: &Arc<Shared>) {
             while let Some(work) = own.store.take_work() {
                 let result = match &work {
                     Work::Look(location) => look(&own, location),
-                    Work::Gone { location, uid, owners } => gone(&own, location, uid, owners),
+                    Work::Gone {
+                        location,
+                        uid,
+                        owners,
+                    } => gone(&own, location, uid, owners),
                 };
                 if let Err(error) = result {
                     tracing::warn!(error = error.message(), ?work, "collecting garbage failed");
@@ -39,9 +41,16 @@ pub(crate) fn start(shared: &Arc<Shared>) {
 }
 
 fn at(shared: &Shared, location: &Location) -> Option<At> {
-    let resource = shared.registry.kinds().by_collection(&location.collection)?;
+    let resource = shared
+        .registry
+        .kinds()
+        .by_collection(&location.collection)?;
     let (namespace, name) = (location.key.namespace.clone(), location.key.name.clone());
-    Some(At { resource, namespace, name })
+    Some(At {
+        resource,
+        namespace,
+        name,
+    })
 }
 
 fn get(shared: &Shared, location: &Location) -> Option<Arc<Value>> {
@@ -59,8 +68,12 @@ fn unless_gone<T>(result: Answer<T>) -> Answer<()> {
 
 /// Looks at an object that was written and has owners or is being deleted.
 fn look(shared: &Shared, location: &Location) -> Answer<()> {
-    let Some(object) = get(shared, location) else { return Ok(()) };
-    let Some(at) = at(shared, location) else { return Ok(()) };
+    let Some(object) = get(shared, location) else {
+        return Ok(());
+    };
+    let Some(at) = at(shared, location) else {
+        return Ok(());
+    };
     if meta::deleting(&object) {
         let finalizers = meta::finalizers(&object);
         if finalizers.contains(&ORPHAN) {
@@ -96,16 +109,28 @@ fn gone(shared: &Shared, location: &Location, uid: &str, owners: &[String]) -> A
     }
     let namespace = &location.key.namespace;
     if !namespace.is_empty() {
-        let key = ObjectKey { namespace: String::new(), name: namespace.clone() };
-        let location = Location { collection: Arc::from("/namespaces"), key };
+        let key = ObjectKey {
+            namespace: String::new(),
+            name: namespace.clone(),
+        };
+        let location = Location {
+            collection: Arc::from("/namespaces"),
+            key,
+        };
         if get(shared, &location).is_some_and(|namespace| meta::deleting(&namespace)) {
             look(shared, &location)?;
         }
     }
     let mut parts = location.collection.splitn(2, '/');
-    let (group, plural) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (group, plural) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
     let name = format!("{plural}.{group}");
-    let key = ObjectKey { namespace: String::new(), name };
+    let key = ObjectKey {
+        namespace: String::new(),
+        name,
+    };
     let collection = Arc::from("apiextensions.k8s.io/customresourcedefinitions");
     let definition = Location { collection, key };
     if get(shared, &definition).is_some_and(|definition| meta::deleting(&definition)) {
@@ -118,7 +143,11 @@ fn look_at_dependent(shared: &Shared, location: &Location) -> Answer<()> {
     let (Some(object), Some(at)) = (get(shared, location), at(shared, location)) else {
         return Ok(());
     };
-    if meta::deleting(&object) { Ok(()) } else { follow_owners(shared, &at, &object) }
+    if meta::deleting(&object) {
+        Ok(())
+    } else {
+        follow_owners(shared, &at, &object)
+    }
 }
 
 /// Deletes an object all of whose owners are gone; takes references to gone owners from one that has others.
@@ -133,8 +162,11 @@ fn follow_owners(shared: &Shared, at: &At, object: &Value) -> Answer<()> {
         return Ok(());
     }
     if owners.iter().any(here) {
-        let gone: Vec<String> =
-            owners.iter().filter(|uid| !here(uid)).map(|uid| (*uid).to_owned()).collect();
+        let gone: Vec<String> = owners
+            .iter()
+            .filter(|uid| !here(uid))
+            .map(|uid| (*uid).to_owned())
+            .collect();
         return drop_owners(shared, at, &gone);
     }
     let options = DeleteOptions::background(meta::uid(object));
@@ -150,7 +182,12 @@ fn drop_owners(shared: &Shared, at: &At, uids: &[String]) -> Answer<()> {
         owners.retain(|owner| !uids.iter().any(|uid| uid == meta::text(owner, "/uid")));
         let owners = (!owners.is_empty()).then_some(Value::Array(owners));
         meta::set_metadata(&mut object, "ownerReferences", owners);
-        Ok(Proposed { object, applied: false, patch: None, conditional: false })
+        Ok(Proposed {
+            object,
+            applied: false,
+            patch: None,
+            conditional: false,
+        })
     }))
 }
 
@@ -162,7 +199,12 @@ fn drop_finalizer(shared: &Shared, at: &At, finalizer: &str) -> Answer<()> {
         finalizers.retain(|other| *other != finalizer);
         let finalizers = (!finalizers.is_empty()).then(|| json!(finalizers));
         meta::set_metadata(&mut object, "finalizers", finalizers);
-        Ok(Proposed { object, applied: false, patch: None, conditional: false })
+        Ok(Proposed {
+            object,
+            applied: false,
+            patch: None,
+            conditional: false,
+        })
     }))
 }
 
@@ -191,24 +233,38 @@ fn foreground(shared: &Shared, owner: &At, object: &Value) -> Answer<()> {
         }
         blocked |= get(shared, &location).is_some_and(|dependent| blocks(&dependent, uid));
     }
-    if blocked { Ok(()) } else { drop_finalizer(shared, owner, FOREGROUND) }
+    if blocked {
+        Ok(())
+    } else {
+        drop_finalizer(shared, owner, FOREGROUND)
+    }
 }
 
 fn blocks(dependent: &Value, owner: &str) -> bool {
-    meta::list(dependent, "/metadata/ownerReferences").iter().any(|reference| {
-        meta::text(reference, "/uid") == owner
-            && reference["blockOwnerDeletion"] == Value::Bool(true)
-    })
+    meta::list(dependent, "/metadata/ownerReferences")
+        .iter()
+        .any(|reference| {
+            meta::text(reference, "/uid") == owner
+                && reference["blockOwnerDeletion"] == Value::Bool(true)
+        })
 }
 
 /// Deletes all that is in a collection, or in one namespace of it. True when nothing is left.
-fn empty(shared: &Shared, resource: &Arc<crate::kinds::Resource>, namespace: Option<&str>) -> Answer<bool> {
+fn empty(
+    shared: &Shared,
+    resource: &Arc<crate::kinds::Resource>,
+    namespace: Option<&str>,
+) -> Answer<bool> {
     let Ok(page) = shared.store.page(&resource.collection, namespace, None) else {
         return Ok(false);
     };
     let mut left = false;
     for (key, object) in page.objects {
-        let at = At { resource: resource.clone(), namespace: key.namespace, name: key.name };
+        let at = At {
+            resource: resource.clone(),
+            namespace: key.namespace,
+            name: key.name,
+        };
         if !meta::deleting(&object) {
             let options = DeleteOptions::background(meta::uid(&object));
             unless_gone(write::delete(shared, &at, &options))?;
@@ -234,7 +290,12 @@ fn end_namespace(shared: &Shared, at: &At) -> Answer<()> {
         let mut finalizers = meta::strings(live, "/spec/finalizers");
         finalizers.retain(|finalizer| *finalizer != "kubernetes");
         object["spec"]["finalizers"] = json!(finalizers);
-        Ok(Proposed { object, applied: false, patch: None, conditional: false })
+        Ok(Proposed {
+            object,
+            applied: false,
+            patch: None,
+            conditional: false,
+        })
     }))
 }
 
@@ -246,5 +307,9 @@ fn end_definition(shared: &Shared, at: &At, object: &Value) -> Answer<()> {
         Some(resource) => empty(shared, &resource, None)?,
         None => true,
     };
-    if done { drop_finalizer(shared, at, CLEANUP) } else { Ok(()) }
+    if done {
+        drop_finalizer(shared, at, CLEANUP)
+    } else {
+        Ok(())
+    }
 }

@@ -14,8 +14,16 @@ use crate::status::{Answer, ApiError};
 /// The version of Kubernetes whose API this is.
 const VERSION: &str = "v1.37.2";
 
-const VERBS: &[&str] =
-    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 
 /// `/version`.
 pub(crate) fn version() -> Value {
@@ -77,11 +85,19 @@ fn groups(kinds: &Kinds) -> Vec<String> {
 }
 
 fn versions(kinds: &Kinds, group: &str) -> Vec<String> {
-    if REVIEW_GROUPS.contains(&group) { vec!["v1".to_owned()] } else { kinds.versions(group) }
+    if REVIEW_GROUPS.contains(&group) {
+        vec!["v1".to_owned()]
+    } else {
+        kinds.versions(group)
+    }
 }
 
 fn group_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 fn paths(kinds: &Kinds) -> Vec<String> {
@@ -92,7 +108,14 @@ fn paths(kinds: &Kinds) -> Vec<String> {
             paths.push(format!("/apis/{group}/{version}"));
         }
     }
-    for path in ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] {
+    for path in [
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ] {
         paths.push(path.to_owned());
     }
     paths
@@ -101,23 +124,28 @@ fn paths(kinds: &Kinds) -> Vec<String> {
 fn group(kinds: &Kinds, name: &str) -> Value {
     let versions: Vec<Value> = versions(kinds, name)
         .iter()
-        .map(|version| {
-            json!({"groupVersion": group_version(name, version), "version": version})
-        })
+        .map(|version| json!({"groupVersion": group_version(name, version), "version": version}))
         .collect();
     json!({"name": name, "versions": versions, "preferredVersion": versions.first()})
 }
 
 fn resources(kinds: &Kinds, group: &str, version: &str) -> Answer<Value> {
     let mut list = Vec::new();
-    for resource in kinds.all().iter().filter(|r| r.group == group && r.version == version) {
-        list.push(named(json!({
-            "name": resource.plural,
-            "singularName": resource.singular,
-            "namespaced": resource.namespaced,
-            "kind": resource.kind,
-            "verbs": VERBS,
-        }), resource));
+    for resource in kinds
+        .all()
+        .iter()
+        .filter(|r| r.group == group && r.version == version)
+    {
+        list.push(named(
+            json!({
+                "name": resource.plural,
+                "singularName": resource.singular,
+                "namespaced": resource.namespaced,
+                "kind": resource.kind,
+                "verbs": VERBS,
+            }),
+            resource,
+        ));
         for subresource in resource.subresources() {
             let (group, version, kind) = response_kind(resource, subresource);
             let mut entry = json!({
@@ -134,7 +162,8 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Answer<Value> {
             list.push(entry);
         }
     }
-    for (_, plural, kind, namespaced) in REVIEWS.iter().filter(|r| r.0 == group && version == "v1") {
+    for (_, plural, kind, namespaced) in REVIEWS.iter().filter(|r| r.0 == group && version == "v1")
+    {
         list.push(json!({
             "name": plural, "singularName": kind.to_lowercase(), "namespaced": namespaced,
             "kind": kind, "verbs": ["create"],
@@ -184,7 +213,11 @@ fn aggregated_version(accept: &str) -> Option<&'static str> {
     let part = accept.split(',').find(|part| {
         part.contains("g=apidiscovery.k8s.io") && part.contains("as=APIGroupDiscoveryList")
     })?;
-    Some(if part.contains("v=v2beta1") { "v2beta1" } else { "v2" })
+    Some(if part.contains("v=v2beta1") {
+        "v2beta1"
+    } else {
+        "v2"
+    })
 }
 
 /// `APIGroupDiscoveryList`: everything in one answer.
@@ -221,18 +254,23 @@ fn aggregate(kinds: &Kinds, groups: &[String], version: &'static str) -> Reply {
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
     let headers = reply.headers_mut();
-    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(media));
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static(media),
+    );
     headers.insert(http::header::VARY, http::HeaderValue::from_static("Accept"));
     reply
 }
 
 fn aggregated_resources(kinds: &Kinds, group: &str, version: &str) -> Vec<Value> {
-    let response = |group: &str, version: &str, kind: &str| {
-        json!({"group": group, "version": version, "kind": kind})
-    };
+    let response = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let scope = |namespaced: bool| if namespaced { "Namespaced" } else { "Cluster" };
     let mut list = Vec::new();
-    for resource in kinds.all().iter().filter(|r| r.group == group && r.version == version) {
+    for resource in kinds
+        .all()
+        .iter()
+        .filter(|r| r.group == group && r.version == version)
+    {
         let mut entry = named(
             json!({
                 "resource": resource.plural,

@@ -22,8 +22,14 @@ pub(crate) fn json(code: StatusCode, value: &Value) -> Reply {
     let mut reply = Response::new(ResponseBody::full(value.to_string()));
     *reply.status_mut() = code;
     let headers = reply.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
     reply
 }
 
@@ -32,7 +38,9 @@ pub(crate) fn refuse(error: &ApiError) -> Reply {
     let code = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = json(code, &error.to_value());
     if let Some(seconds) = error.retry_after() {
-        reply.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        reply
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
     }
     reply
 }
@@ -50,15 +58,23 @@ pub(crate) async fn handle(
     };
     let verb = request.verb();
     shared.log.record(verb, &label);
-    let asked =
-        Asked { verb, resource: &label, namespace: &path.namespace, name: &path.name };
+    let asked = Asked {
+        verb,
+        resource: &label,
+        namespace: &path.namespace,
+        name: &path.name,
+    };
     let fault = shared.faults.take(&asked);
     match fault {
         None | Some(Fault::CutAfter) => {}
         Some(Fault::Delay(time)) => shared.clock.sleep(time).await,
         Some(Fault::CutBefore) => return Err(ServiceError::Cut),
         Some(Fault::Conflict) => {
-            return Ok(refuse(&ApiError::modified(&path.plural, &path.group, &path.name)));
+            return Ok(refuse(&ApiError::modified(
+                &path.plural,
+                &path.group,
+                &path.name,
+            )));
         }
         Some(Fault::Gone) => {
             let message = "too old resource version: the history was dropped by a scripted fault";
@@ -77,7 +93,9 @@ pub(crate) async fn handle(
     };
     let changing = !matches!(request.parts.method, Method::GET | Method::HEAD);
     if changing && !shared.store.durable().await {
-        return Ok(refuse(&ApiError::internal("writing to the database failed")));
+        return Ok(refuse(&ApiError::internal(
+            "writing to the database failed",
+        )));
     }
     if fault == Some(Fault::CutAfter) {
         return Err(ServiceError::Cut);
@@ -115,8 +133,9 @@ fn resource(
         return review.map(|value| json(StatusCode::CREATED, &value));
     }
     let kinds = shared.registry.kinds();
-    let resource =
-        kinds.find(&path.group, &path.version, &path.plural).ok_or_else(ApiError::no_route)?;
+    let resource = kinds
+        .find(&path.group, &path.version, &path.plural)
+        .ok_or_else(ApiError::no_route)?;
     // A cluster-scoped kind has no place below a namespace. The other way round only collections are: all namespaces.
     let across = path.namespace.is_empty() && resource.namespaced;
     if (!resource.namespaced && !path.namespace.is_empty()) || (across && !path.name.is_empty()) {
@@ -169,7 +188,12 @@ fn change(
         ("create", "eviction" | "binding") => write_scale::pod(shared, request, at, sub, body),
         ("create", "") if at.name.is_empty() => {
             let object = bodies::object(request, body)?;
-            written(shared, request, at, write::create(shared, at, object, &options, false)?)
+            written(
+                shared,
+                request,
+                at,
+                &write::create(shared, at, object, &options, false)?,
+            )
         }
         ("update" | "patch" | "apply", "scale") => {
             write_scale::change(shared, request, at, body, &options)
@@ -179,12 +203,17 @@ fn change(
             let result = write::update(shared, at, &options, &mut |_| {
                 Ok(write::Proposed::whole(object.clone()))
             })?;
-            written(shared, request, at, result)
+            written(shared, request, at, &result)
         }
         ("patch" | "apply", "" | "status") if !at.name.is_empty() => {
             let patch = bodies::patch(request, &at.resource, body)?;
             let text = String::from_utf8_lossy(body);
-            written(shared, request, at, write::patch(shared, at, &patch, &text, &options)?)
+            written(
+                shared,
+                request,
+                at,
+                &write::patch(shared, at, &patch, &text, &options)?,
+            )
         }
         ("delete", "") => {
             let object = bodies::delete_options(request, body)?;
@@ -205,16 +234,18 @@ fn change(
 /// Kinds whose deletion is answered with the object.
 fn shows_deleted(at: &At) -> bool {
     at.resource.group.is_empty()
-        && matches!(at.resource.kind.as_str(), "Pod" | "Service" | "ServiceAccount")
+        && matches!(
+            at.resource.kind.as_str(),
+            "Pod" | "Service" | "ServiceAccount"
+        )
 }
 
-fn written(
-    shared: &Arc<Shared>,
-    request: &Request,
-    at: &At,
-    written: Written,
-) -> Answer<Reply> {
-    let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+fn written(shared: &Arc<Shared>, request: &Request, at: &At, written: &Written) -> Answer<Reply> {
+    let code = if written.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     let mut reply = read::object(shared, request, at, &written.object, code)?;
     for warning in &written.warnings {
         warn(&mut reply, warning);
@@ -241,7 +272,11 @@ fn delete_collection(
     let objects = read::matching(shared, request, at)?;
     let mut deleted = Vec::new();
     for (key, _) in objects {
-        let at = At { resource: at.resource.clone(), namespace: key.namespace, name: key.name };
+        let at = At {
+            resource: at.resource.clone(),
+            namespace: key.namespace,
+            name: key.name,
+        };
         match write::delete(shared, &at, &options) {
             Ok(one) => deleted.push(one.object),
             // Somebody else deleted it in between.

@@ -15,7 +15,10 @@ use crate::status::{Answer, ApiError};
 /// The documents of the kinds that are served now.
 fn current(shared: &Shared) -> Arc<Documents> {
     let kinds = shared.registry.kinds();
-    let mut cached = shared.documents.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cached = shared
+        .documents
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     if let Some((generation, documents)) = cached.as_ref()
         && *generation == kinds.generation
     {
@@ -67,7 +70,10 @@ fn check_accept(request: &Request) -> Answer<()> {
 
 fn answer(request: &Request, hash: &str, body: impl FnOnce() -> Vec<u8>) -> Reply {
     let etag = format!("\"{hash}\"");
-    let known = request.header(IF_NONE_MATCH).split(',').any(|tag| tag.trim() == etag);
+    let known = request
+        .header(IF_NONE_MATCH)
+        .split(',')
+        .any(|tag| tag.trim() == etag);
     let mut reply = if known {
         let mut reply = Response::new(ResponseBody::full(Vec::new()));
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
@@ -90,11 +96,32 @@ fn answer(request: &Request, hash: &str, body: impl FnOnce() -> Vec<u8>) -> Repl
     reply
 }
 
-/// `/openapi/v2`.
+/// The media type of the second version in protobuf, which `kubectl` asks for when it meets an unknown kind.
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// The same as a content type: `@` may not stand in one.
+const V2_PROTOBUF_CONTENT: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// `/openapi/v2`. In protobuf it is the head of the document alone (`openapiv2.Document`: swagger and info): the paths
+/// are in the JSON form and, better, in the third version.
 pub(crate) fn v2(shared: &Shared, request: &Request) -> Answer<Reply> {
+    if request
+        .header(ACCEPT)
+        .split(',')
+        .any(|part| part.trim() == V2_PROTOBUF)
+    {
+        let body: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.37.0";
+        let mut reply = Response::new(ResponseBody::full(body));
+        reply
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(V2_PROTOBUF_CONTENT));
+        return Ok(reply);
+    }
     check_accept(request)?;
     let documents = current(shared);
-    Ok(answer(request, &documents.hash(), || documents.v2().to_vec()))
+    Ok(answer(request, &documents.hash(), || {
+        documents.v2().to_vec()
+    }))
 }
 
 /// `/openapi/v3` and the documents below it.
@@ -103,11 +130,17 @@ pub(crate) fn v3(shared: &Shared, request: &Request, rest: &[&str]) -> Answer<Re
     let documents = current(shared);
     if rest.is_empty() {
         let hash = documents.hash();
-        return Ok(answer(request, &hash, || documents.index().to_string().into_bytes()));
+        return Ok(answer(request, &hash, || {
+            documents.index().to_string().into_bytes()
+        }));
     }
     let path = rest.join("/");
     let document = documents.document(&path).ok_or_else(ApiError::no_route)?;
-    if request.query.get("hash").is_some_and(|hash| hash != document.hash()) {
+    if request
+        .query
+        .get("hash")
+        .is_some_and(|hash| hash != document.hash())
+    {
         // An address of an older document leads to the present one.
         let mut reply = Response::new(ResponseBody::full(Vec::new()));
         *reply.status_mut() = StatusCode::MOVED_PERMANENTLY;
@@ -117,5 +150,7 @@ pub(crate) fn v3(shared: &Shared, request: &Request, rest: &[&str]) -> Answer<Re
         }
         return Ok(reply);
     }
-    Ok(answer(request, document.hash(), || document.json().to_vec()))
+    Ok(answer(request, document.hash(), || {
+        document.json().to_vec()
+    }))
 }

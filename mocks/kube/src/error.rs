@@ -6,10 +6,16 @@ use std::path::PathBuf;
 pub enum Error {
     /// The database file cannot be opened: absent folder, no permission, or held by another process.
     #[error("opening the database {}", path.display())]
-    Open { path: PathBuf, source: Box<redb::Error> },
+    Open {
+        path: PathBuf,
+        source: Box<redb::Error>,
+    },
     /// The database file is readable but what it holds is not.
     #[error("reading the stored object {key}")]
-    Decode { key: String, source: serde_json::Error },
+    Decode {
+        key: String,
+        source: serde_json::Error,
+    },
     /// A stored definition of a custom kind is not valid any more.
     #[error("serving the stored definition {name}")]
     Definition { name: String },
@@ -18,10 +24,17 @@ pub enum Error {
     Bootstrap { message: String },
     /// Making the certificate authority or the server certificate.
     #[error("making the {what}")]
-    Certificate { what: &'static str, source: rcgen::Error },
+    Certificate {
+        what: &'static str,
+        source: rcgen::Error,
+    },
     /// Reading or writing the files of [`crate::Access`].
     #[error("{doing} {}", path.display())]
-    File { doing: &'static str, path: PathBuf, source: std::io::Error },
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
     /// A file of [`crate::Access`] does not hold what it should.
     #[error("reading {}: it holds no {what}", path.display())]
     Content { what: &'static str, path: PathBuf },

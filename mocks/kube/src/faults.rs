@@ -46,7 +46,11 @@ impl Matching {
     /// Requests of one verb on one resource.
     pub fn new(verb: &str, resource: &str) -> Self {
         let (verb, resource) = (Some(verb.to_owned()), Some(resource.to_owned()));
-        Self { verb, resource, ..Self::default() }
+        Self {
+            verb,
+            resource,
+            ..Self::default()
+        }
     }
 
     /// Only requests for the object of this name.
@@ -81,13 +85,19 @@ pub struct Faults {
 
 impl std::fmt::Debug for Faults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Faults").field("script", &self.script).finish_non_exhaustive()
+        f.debug_struct("Faults")
+            .field("script", &self.script)
+            .finish_non_exhaustive()
     }
 }
 
 impl Faults {
     pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { script: Mutex::default(), cuts: watch::Sender::new(0), store }
+        Self {
+            script: Mutex::default(),
+            cuts: watch::Sender::new(0),
+            store,
+        }
     }
 
     /// The next `times` requests that match get `fault`.
@@ -100,7 +110,10 @@ impl Faults {
 
     /// Forgets the faults that were not used.
     pub fn clear(&self) {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.script
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// How many faults wait to be used.
@@ -125,7 +138,9 @@ impl Faults {
 
     pub(crate) fn take(&self, request: &Asked<'_>) -> Option<Fault> {
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = script.iter().position(|(matching, _, _)| matching.matches(request))?;
+        let index = script
+            .iter()
+            .position(|(matching, _, _)| matching.matches(request))?;
         let (_, fault, times) = &mut script[index];
         let fault = *fault;
         *times -= 1;

@@ -14,7 +14,7 @@ use crate::service::KubeService;
 use crate::shared::Shared;
 use crate::store::Store;
 use crate::write::{self, At, WriteOptions};
-use crate::{collector, meta, serve};
+use crate::{collector, expiry, meta, serve};
 
 /// An embedded Kubernetes API server. Clones are the same server.
 #[derive(Clone)]
@@ -30,10 +30,22 @@ impl std::fmt::Debug for LocalKube {
 
 /// What a fresh cluster has: API version, plural, namespace, object. `kubernetes` keeps the first address of
 /// the network of cluster addresses.
-fn fresh() -> Vec<(&'static str, &'static str, &'static str, &'static str, Value)> {
+fn fresh() -> Vec<(
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    Value,
+)> {
     let mut all = Vec::new();
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-        all.push(("", "v1", "namespaces", "", json!({"metadata": {"name": name}})));
+        all.push((
+            "",
+            "v1",
+            "namespaces",
+            "",
+            json!({"metadata": {"name": name}}),
+        ));
     }
     all.push((
         "",
@@ -113,6 +125,7 @@ impl LocalKube {
             return Err(Error::Bootstrap { message });
         }
         collector::start(&shared);
+        expiry::start(&shared);
         Ok(Self { shared })
     }
 
@@ -154,19 +167,27 @@ impl LocalKube {
 fn bootstrap(shared: &Shared) -> Result<(), Error> {
     let kinds = shared.registry.kinds();
     for (group, version, plural, namespace, object) in fresh() {
-        let Some(resource) = kinds.find(group, version, plural) else { continue };
+        let Some(resource) = kinds.find(group, version, plural) else {
+            continue;
+        };
         let at = At {
             resource: resource.clone(),
             namespace: namespace.to_owned(),
             name: meta::name(&object).to_owned(),
         };
         let location = at.location();
-        if shared.store.get(&location.collection, &location.key).is_some() {
+        if shared
+            .store
+            .get(&location.collection, &location.key)
+            .is_some()
+        {
             continue;
         }
         let options = WriteOptions::internal(shared, &resource, "");
         let result = write::create(shared, &at, object, &options, false);
-        result.map_err(|error| Error::Bootstrap { message: error.message().to_owned() })?;
+        result.map_err(|error| Error::Bootstrap {
+            message: error.message().to_owned(),
+        })?;
     }
     Ok(())
 }

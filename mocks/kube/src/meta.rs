@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 
 /// The string at a JSON pointer, or "".
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 pub(crate) fn name(object: &Value) -> &str {
@@ -22,11 +25,15 @@ pub(crate) fn uid(object: &Value) -> &str {
 
 /// The revision the object carries; 0 when it carries none.
 pub(crate) fn revision(object: &Value) -> u64 {
-    text(object, "/metadata/resourceVersion").parse().unwrap_or(0)
+    text(object, "/metadata/resourceVersion")
+        .parse()
+        .unwrap_or(0)
 }
 
 pub(crate) fn deleting(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
+    object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|at| !at.is_null())
 }
 
 pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
@@ -36,12 +43,17 @@ pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
 /// The strings of the list at a JSON pointer.
 pub(crate) fn strings<'a>(object: &'a Value, pointer: &str) -> Vec<&'a str> {
     let list = object.pointer(pointer).and_then(Value::as_array);
-    list.map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+    list.map(|list| list.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default()
 }
 
 /// The list at a JSON pointer, empty when there is none.
 pub(crate) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// The uids of the owners.

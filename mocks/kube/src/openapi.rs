@@ -179,13 +179,12 @@ impl Row {
     /// The name of the kind's component: that of the built-in type, or the group in reverse, the version and the kind.
     fn component(&self) -> String {
         let builtin = type_for(&self.group, &self.version, &self.kind);
-        match builtin.filter(|_| self.custom.is_none()) {
-            Some(name) => name.to_owned(),
-            None => {
-                let mut parts: Vec<&str> = self.group.split('.').rev().collect();
-                parts.extend([self.version.as_str(), self.kind.as_str()]);
-                parts.join(".")
-            }
+        if let Some(name) = builtin.filter(|_| self.custom.is_none()) {
+            name.to_owned()
+        } else {
+            let mut parts: Vec<&str> = self.group.split('.').rev().collect();
+            parts.extend([self.version.as_str(), self.kind.as_str()]);
+            parts.join(".")
         }
     }
 }
@@ -223,7 +222,14 @@ fn hash(rows: &[Row]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02X}")).collect()
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            // Writing to a string does not fail.
+            let _ = write!(out, "{byte:02X}");
+            out
+        })
 }
 
 /// The components of `rows`: their types, lists, and all these refer to.
@@ -232,17 +238,14 @@ fn components(rows: &[&Row]) -> BTreeMap<String, Value> {
     let mut own: BTreeMap<String, Value> = BTreeMap::new();
     for row in rows {
         let name = row.component();
-        match &row.custom {
-            Some(schema) => {
-                own.insert(format!("{name}List"), custom::list(row, &name));
-                own.insert(name, custom::component(row, schema));
-                wanted.insert("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta".to_owned());
-                wanted.insert("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta".to_owned());
-            }
-            None => {
-                wanted.insert(format!("{name}List"));
-                wanted.insert(name);
-            }
+        if let Some(schema) = &row.custom {
+            own.insert(format!("{name}List"), custom::list(row, &name));
+            own.insert(name, custom::component(row, schema));
+            wanted.insert("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta".to_owned());
+            wanted.insert("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta".to_owned());
+        } else {
+            wanted.insert(format!("{name}List"));
+            wanted.insert(name);
         }
     }
     for name in ["DeleteOptions", "Status"] {

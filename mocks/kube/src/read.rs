@@ -43,9 +43,13 @@ pub(crate) fn object(
     let value = match format {
         Format::Object => return Ok(json_reply(code, object)),
         Format::Partial => format::partial(object),
-        Format::Table(include) => {
-            format::table(shared, &at.resource, std::slice::from_ref(object), include, true)
-        }
+        Format::Table(include) => format::table(
+            shared,
+            &at.resource,
+            std::slice::from_ref(object),
+            include,
+            true,
+        ),
     };
     Ok(json_reply(code, &value))
 }
@@ -53,8 +57,10 @@ pub(crate) fn object(
 /// Gets one object.
 pub(crate) fn get(shared: &Shared, request: &Request, at: &At) -> Answer<Reply> {
     let location = at.location();
-    let stored =
-        shared.store.get(&location.collection, &location.key).ok_or_else(|| at.not_found())?;
+    let stored = shared
+        .store
+        .get(&location.collection, &location.key)
+        .ok_or_else(|| at.not_found())?;
     let shown = events::shown(&at.resource, &stored);
     object(shared, request, at, &shown, StatusCode::OK)
 }
@@ -66,7 +72,9 @@ pub(crate) fn matching(
     at: &At,
 ) -> Answer<Vec<(ObjectKey, Arc<Value>)>> {
     let selector = selector(request, at)?;
-    let page = shared.store.page(&at.resource.collection, namespace_of(at), None);
+    let page = shared
+        .store
+        .page(&at.resource.collection, namespace_of(at), None);
     let page = page.map_err(|_| expired_list())?;
     Ok(page
         .objects
@@ -87,11 +95,15 @@ fn expired_list() -> ApiError {
 /// Where a list goes on: the last key shown, and the revision of the list.
 fn decode_continue(token: &str) -> Answer<(ObjectKey, u64)> {
     let wrong = || ApiError::bad_request("continue key is not valid: it was not made by a list");
-    let bytes =
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(token)
+        .map_err(|_| wrong())?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
     let text = |key: &str| value[key].as_str().map(str::to_owned).ok_or_else(wrong);
-    let key = ObjectKey { namespace: text("namespace")?, name: text("name")? };
+    let key = ObjectKey {
+        namespace: text("namespace")?,
+        name: text("name")?,
+    };
     Ok((key, value["rv"].as_u64().ok_or_else(wrong)?))
 }
 
@@ -115,7 +127,15 @@ pub(crate) fn list(shared: &Shared, request: &Request, at: &At) -> Answer<Reply>
         Some(token) => Some(decode_continue(token)?),
         None if request.query.get("resourceVersionMatch") == Some("Exact") => {
             let namespace = at.namespace.clone();
-            wanted.map(|wanted| (ObjectKey { namespace, name: String::new() }, wanted))
+            wanted.map(|wanted| {
+                (
+                    ObjectKey {
+                        namespace,
+                        name: String::new(),
+                    },
+                    wanted,
+                )
+            })
         }
         None => None,
     };

@@ -11,24 +11,36 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(crate) fn parse(query: &str) -> Self {
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key, true), decode(value, true))
-        });
+        let pairs = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (decode(key, true), decode(value, true))
+            });
         Self(pairs.collect())
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str());
+        let found = self
+            .0
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, value)| value.as_str());
         found.filter(|value| !value.is_empty())
     }
 
     pub(crate) fn all(&self, key: &str) -> Vec<&str> {
-        self.0.iter().filter(|(k, _)| k == key).map(|(_, value)| value.as_str()).collect()
+        self.0
+            .iter()
+            .filter(|(k, _)| k == key)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     pub(crate) fn flag(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| value == "true" || value == "1")
+        self.get(key)
+            .is_some_and(|value| value == "true" || value == "1")
     }
 
     pub(crate) fn number(&self, key: &str) -> Answer<Option<u64>> {
@@ -61,7 +73,10 @@ fn decode(text: &str, plus: bool) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let hex = |i: usize| {
-            bytes.get(i).and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok())
+            bytes
+                .get(i)
+                .and_then(|b| char::from(*b).to_digit(16))
+                .and_then(|d| u8::try_from(d).ok())
         };
         match (bytes[at], hex(at + 1), hex(at + 2)) {
             (b'%', Some(high), Some(low)) => {
@@ -99,8 +114,11 @@ pub(crate) enum Target {
 
 impl Target {
     pub(crate) fn parse(path: &str) -> Self {
-        let segments: Vec<String> =
-            path.split('/').filter(|s| !s.is_empty()).map(|s| decode(s, false)).collect();
+        let segments: Vec<String> = path
+            .split('/')
+            .filter(|s| !s.is_empty())
+            .map(|s| decode(s, false))
+            .collect();
         let borrowed: Vec<&str> = segments.iter().map(String::as_str).collect();
         let (group, version, rest) = match borrowed.as_slice() {
             ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
@@ -121,7 +139,9 @@ impl Target {
             }
             rest => rest,
         };
-        let [plural, rest @ ..] = rest else { return Self::Other(segments) };
+        let [plural, rest @ ..] = rest else {
+            return Self::Other(segments);
+        };
         (*plural).clone_into(&mut path.plural);
         match rest {
             [] => {}
@@ -159,11 +179,19 @@ impl Request {
     pub(crate) fn new(parts: Parts) -> Self {
         let target = Target::parse(parts.uri.path());
         let query = Query::parse(parts.uri.query().unwrap_or_default());
-        Self { parts, target, query }
+        Self {
+            parts,
+            target,
+            query,
+        }
     }
 
     pub(crate) fn header(&self, name: http::header::HeaderName) -> &str {
-        self.parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The verb as Kubernetes calls it.
@@ -179,7 +207,9 @@ impl Request {
             Method::POST => "post",
             Method::PUT => "update",
             Method::PATCH
-                if self.header(http::header::CONTENT_TYPE).starts_with("application/apply-patch") =>
+                if self
+                    .header(http::header::CONTENT_TYPE)
+                    .starts_with("application/apply-patch") =>
             {
                 "apply"
             }
@@ -197,6 +227,10 @@ impl Request {
         }
         let agent = self.header(http::header::USER_AGENT);
         let name = agent.split('/').next().unwrap_or_default();
-        if name.is_empty() { "unknown".to_owned() } else { name.chars().take(128).collect() }
+        if name.is_empty() {
+            "unknown".to_owned()
+        } else {
+            name.chars().take(128).collect()
+        }
     }
 }

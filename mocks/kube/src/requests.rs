@@ -18,7 +18,9 @@ impl RequestLog {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (verb.to_owned(), resource.to_owned());
         if counts.len() >= LIMIT && !counts.contains_key(&key) {
-            *counts.entry((verb.to_owned(), "other".to_owned())).or_default() += 1;
+            *counts
+                .entry((verb.to_owned(), "other".to_owned()))
+                .or_default() += 1;
         } else {
             *counts.entry(key).or_default() += 1;
         }
@@ -27,21 +29,34 @@ impl RequestLog {
     /// How often `verb` was asked of `resource`.
     pub fn count(&self, verb: &str, resource: &str) -> u64 {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.get(&(verb.to_owned(), resource.to_owned())).copied().unwrap_or(0)
+        counts
+            .get(&(verb.to_owned(), resource.to_owned()))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// All counts, by verb and resource.
     pub fn counts(&self) -> BTreeMap<(String, String), u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// All requests counted.
     pub fn total(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .sum()
     }
 
     /// Starts again at zero.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }

@@ -33,7 +33,10 @@ struct Field {
 impl Selector {
     /// Parses both selectors of a query.
     pub(crate) fn parse(labels: &str, fields: &str, resource: &Resource) -> Answer<Self> {
-        Ok(Self { labels: parse_labels(labels)?, fields: parse_fields(fields, resource)? })
+        Ok(Self {
+            labels: parse_labels(labels)?,
+            fields: parse_fields(fields, resource)?,
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -41,13 +44,18 @@ impl Selector {
     }
 
     pub(crate) fn matches(&self, object: &Value) -> bool {
-        self.labels.iter().all(|requirement| requirement.holds(object))
+        self.labels
+            .iter()
+            .all(|requirement| requirement.holds(object))
             && self.fields.iter().all(|field| field.holds(object))
     }
 
     /// The name, when only one can match.
     pub(crate) fn name(&self) -> Option<&str> {
-        let field = self.fields.iter().find(|f| f.equal && f.pointer == "/metadata/name")?;
+        let field = self
+            .fields
+            .iter()
+            .find(|f| f.equal && f.pointer == "/metadata/name")?;
         Some(&field.value)
     }
 }
@@ -55,7 +63,11 @@ impl Selector {
 impl Requirement {
     fn holds(&self, object: &Value) -> bool {
         let labels = object.pointer("/metadata/labels");
-        let label = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
+        let label = |key: &str| {
+            labels
+                .and_then(|labels| labels.get(key))
+                .and_then(Value::as_str)
+        };
         let number = |key: &str| label(key).and_then(|value| value.parse::<i64>().ok());
         match self {
             Self::In(key, values) => label(key).is_some_and(|v| values.iter().any(|w| w == v)),
@@ -107,7 +119,10 @@ fn parse_labels(text: &str) -> Answer<Vec<Requirement>> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    split(text).into_iter().map(|part| parse_label(part.trim(), text)).collect()
+    split(text)
+        .into_iter()
+        .map(|part| parse_label(part.trim(), text))
+        .collect()
 }
 
 fn parse_label(part: &str, whole: &str) -> Answer<Requirement> {
@@ -119,14 +134,26 @@ fn parse_label(part: &str, whole: &str) -> Answer<Requirement> {
     let key = |text: &str| {
         let key = text.trim();
         let valid = !key.is_empty()
-            && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
-        if valid { Ok(key.to_owned()) } else { Err(wrong()) }
+            && key
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+        if valid {
+            Ok(key.to_owned())
+        } else {
+            Err(wrong())
+        }
     };
     let value = |text: &str| {
         let value = text.trim();
         let valid = value.len() <= 63
-            && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        if valid { Ok(value.to_owned()) } else { Err(wrong()) }
+            && value
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        if valid {
+            Ok(value.to_owned())
+        } else {
+            Err(wrong())
+        }
     };
     if let Some(open) = part.find('(') {
         let list = part[open + 1..].strip_suffix(')').ok_or_else(wrong)?;
@@ -148,20 +175,31 @@ fn parse_label(part: &str, whole: &str) -> Answer<Requirement> {
         return Ok(Requirement::Absent(key(k)?));
     }
     if let Some((k, v)) = part.split_once('>') {
-        return Ok(Requirement::Above(key(k)?, v.trim().parse().map_err(|_| wrong())?));
+        return Ok(Requirement::Above(
+            key(k)?,
+            v.trim().parse().map_err(|_| wrong())?,
+        ));
     }
     if let Some((k, v)) = part.split_once('<') {
-        return Ok(Requirement::Below(key(k)?, v.trim().parse().map_err(|_| wrong())?));
+        return Ok(Requirement::Below(
+            key(k)?,
+            v.trim().parse().map_err(|_| wrong())?,
+        ));
     }
     Ok(Requirement::Exists(key(part)?))
 }
 
 fn parse_fields(text: &str, resource: &Resource) -> Answer<Vec<Field>> {
     let mut fields = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         let (label, value, equal) = if let Some((label, value)) = part.split_once("!=") {
             (label, value, false)
-        } else if let Some((label, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
+        } else if let Some((label, value)) = part.split_once("==").or_else(|| part.split_once('='))
+        {
             (label, value, true)
         } else {
             return Err(ApiError::bad_request(format!(
@@ -181,8 +219,15 @@ fn parse_fields(text: &str, resource: &Resource) -> Answer<Vec<Field>> {
             },
         };
         // `\,`, `\=` and `\\` stand for themselves in values.
-        let value = value.replace("\\,", ",").replace("\\=", "=").replace("\\\\", "\\");
-        fields.push(Field { pointer, value, equal });
+        let value = value
+            .replace("\\,", ",")
+            .replace("\\=", "=")
+            .replace("\\\\", "\\");
+        fields.push(Field {
+            pointer,
+            value,
+            equal,
+        });
     }
     Ok(fields)
 }
@@ -239,7 +284,10 @@ mod tests {
         ];
         for (text, expected) in cases {
             let labels = parse_labels(text).unwrap();
-            let selector = Selector { labels, fields: Vec::new() };
+            let selector = Selector {
+                labels,
+                fields: Vec::new(),
+            };
             assert_eq!(selector.matches(&object), expected, "{text}");
         }
         assert!(parse_labels("app in web").is_err());

@@ -34,7 +34,9 @@ pub(crate) async fn serve(
     let access = std::sync::Arc::new(access);
     let tasks = shared.tasks.clone();
     loop {
-        let Ok(accepted) = tasks.until_cancelled(listener.accept()).await else { return Ok(()) };
+        let Ok(accepted) = tasks.until_cancelled(listener.accept()).await else {
+            return Ok(());
+        };
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -66,12 +68,14 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream) -> std::io::Result<
 
 async fn connection(stream: Stream, service: KubeService, access: &std::sync::Arc<Access>) {
     let access = access.clone();
-    let handler = hyper::service::service_fn(
-        move |request: http::Request<hyper::body::Incoming>| {
+    let handler =
+        hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let (access, mut service) = (access.clone(), service.clone());
             async move {
                 let header = request.headers().get(AUTHORIZATION);
-                let header = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let header = header
+                    .and_then(|value| value.to_str().ok())
+                    .unwrap_or_default();
                 if !access.allows(header) {
                     let mut reply = dispatch::refuse(&ApiError::unauthorized());
                     let scheme = http::HeaderValue::from_static("Bearer");
@@ -80,8 +84,7 @@ async fn connection(stream: Stream, service: KubeService, access: &std::sync::Ar
                 }
                 service.call(request).await
             }
-        },
-    );
+        });
     let result = auto::Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(stream), handler)
         .await;

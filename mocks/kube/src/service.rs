@@ -37,9 +37,7 @@ impl ResponseBody {
         Self(Full::new(bytes.into()).boxed_unsync())
     }
 
-    pub(crate) fn stream(
-        stream: impl futures::Stream<Item = Bytes> + Send + 'static,
-    ) -> Self {
+    pub(crate) fn stream(stream: impl futures::Stream<Item = Bytes> + Send + 'static) -> Self {
         let frames = futures::StreamExt::map(stream, |bytes| Ok(Frame::data(bytes)));
         Self(StreamBody::new(frames).boxed_unsync())
     }

@@ -17,12 +17,21 @@ pub(crate) type Answer<T> = Result<T, ApiError>;
 
 /// The name of a resource or kind with its group, as messages print it: `deployments.apps`.
 pub(crate) fn qualified(name: &str, group: &str) -> String {
-    if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
+    if group.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}.{group}")
+    }
 }
 
 impl ApiError {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+        }
     }
 
     fn about(mut self, name: &str, group: &str, kind: &str) -> Self {
@@ -60,8 +69,12 @@ impl ApiError {
     }
 
     pub(crate) fn no_route() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource")
-            .with_detail("causes", json!([]))
+        Self::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+        .with_detail("causes", json!([]))
     }
 
     pub(crate) fn already_exists(plural: &str, group: &str, name: &str) -> Self {
@@ -158,7 +171,10 @@ impl ApiError {
     }
 
     pub(crate) fn too_large() -> Self {
-        let message = format!("Request entity too large: limit is {}", crate::service::BODY_LIMIT);
+        let message = format!(
+            "Request entity too large: limit is {}",
+            crate::service::BODY_LIMIT
+        );
         Self::new(413, "RequestEntityTooLarge", message)
     }
 
@@ -191,14 +207,20 @@ impl ApiError {
     }
 
     pub(crate) fn internal(message: &str) -> Self {
-        Self::new(500, "InternalError", format!("Internal error occurred: {message}"))
-            .with_detail("causes", json!([{"message": message}]))
+        Self::new(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {message}"),
+        )
+        .with_detail("causes", json!([{"message": message}]))
     }
 
     pub(crate) fn disruption_budget() -> Self {
         let message = "Cannot evict pod as it would violate the pod's disruption budget.";
-        Self::new(429, "TooManyRequests", message)
-            .with_detail("causes", json!([{"reason": "DisruptionBudget", "message": message}]))
+        Self::new(429, "TooManyRequests", message).with_detail(
+            "causes",
+            json!([{"reason": "DisruptionBudget", "message": message}]),
+        )
     }
 
     pub(crate) fn unprocessable(message: &str) -> Self {

@@ -40,7 +40,11 @@ pub(crate) enum Work {
     /// An object is being deleted or has owners.
     Look(Location),
     /// An object is gone.
-    Gone { location: Location, uid: String, owners: Vec<String> },
+    Gone {
+        location: Location,
+        uid: String,
+        owners: Vec<String>,
+    },
 }
 
 /// Why a write was not done.
@@ -92,10 +96,21 @@ impl Store {
     /// Opens the storage. With a file, a task of `tasks` writes it.
     pub(crate) fn open(storage: &Storage, tasks: &Tasks) -> Result<Arc<Self>, Error> {
         let (state, database) = match storage {
-            Storage::Memory => (State { revision: 1, visible: 1, ..State::default() }, None),
+            Storage::Memory => (
+                State {
+                    revision: 1,
+                    visible: 1,
+                    ..State::default()
+                },
+                None,
+            ),
             Storage::File(path) => {
                 let (database, revision, objects) = file::open(path)?;
-                let mut state = State { revision, visible: revision, ..State::default() };
+                let mut state = State {
+                    revision,
+                    visible: revision,
+                    ..State::default()
+                };
                 for (location, object) in objects {
                     state.index(&location, None, Some(&object));
                     let collection = state.collection(&location.collection);
@@ -111,7 +126,10 @@ impl Store {
         let store = Arc::new(Self {
             state: Mutex::new(state),
             file: database.is_some(),
-            written: watch::Sender::new(Written { revision, failed: false }),
+            written: watch::Sender::new(Written {
+                revision,
+                failed: false,
+            }),
             to_write: Notify::new(),
             to_collect: Notify::new(),
         });
@@ -140,7 +158,11 @@ impl Store {
 
     /// The objects that name `uid` as an owner.
     pub(crate) fn dependents(&self, uid: &str) -> Vec<Location> {
-        self.state().dependents.get(uid).map(|set| set.iter().cloned().collect()).unwrap_or_default()
+        self.state()
+            .dependents
+            .get(uid)
+            .map(|set| set.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Adds an object; its `resourceVersion` is written here.
@@ -195,7 +217,9 @@ impl Store {
         let now = (!removed).then_some(&*object);
         state.index(at, previous.as_deref(), now);
         if self.file {
-            state.unwritten.push((at.clone(), (!removed).then(|| object.clone())));
+            state
+                .unwritten
+                .push((at.clone(), (!removed).then(|| object.clone())));
         } else {
             state.visible = revision;
         }
@@ -222,7 +246,9 @@ impl Store {
         }
         let revision = self.revision();
         let mut written = self.written.subscribe();
-        let reached = written.wait_for(|w| w.failed || w.revision >= revision).await;
+        let reached = written
+            .wait_for(|w| w.failed || w.revision >= revision)
+            .await;
         reached.is_ok_and(|written| !written.failed)
     }
 
@@ -280,7 +306,10 @@ impl Store {
         for (name, collection) in &state.collections {
             for (key, object) in collection.all() {
                 if meta::deleting(object) || !meta::owners(object).is_empty() {
-                    let location = Location { collection: name.clone(), key: key.clone() };
+                    let location = Location {
+                        collection: name.clone(),
+                        key: key.clone(),
+                    };
                     work.push(Work::Look(location));
                 }
             }
@@ -295,7 +324,9 @@ impl State {
     fn collection(&mut self, name: &Arc<str>) -> &mut Collection {
         // A collection that is new since the history began has no history before now.
         let revision = self.revision;
-        self.collections.entry(name.clone()).or_insert_with(|| Collection::new(revision))
+        self.collections
+            .entry(name.clone())
+            .or_insert_with(|| Collection::new(revision))
     }
 
     fn index(&mut self, at: &Location, previous: Option<&Value>, now: Option<&Value>) {
@@ -313,8 +344,15 @@ impl State {
             if let Some(previous) = previous {
                 let uid = meta::uid(previous).to_owned();
                 self.uids.remove(&uid);
-                let owners = meta::owners(previous).into_iter().map(str::to_owned).collect();
-                self.work.push_back(Work::Gone { location: at.clone(), uid, owners });
+                let owners = meta::owners(previous)
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect();
+                self.work.push_back(Work::Gone {
+                    location: at.clone(),
+                    uid,
+                    owners,
+                });
             }
             return;
         };
@@ -326,7 +364,10 @@ impl State {
             self.work.push_back(Work::Look(at.clone()));
         }
         for owner in owners {
-            self.dependents.entry(owner.to_owned()).or_default().insert(at.clone());
+            self.dependents
+                .entry(owner.to_owned())
+                .or_default()
+                .insert(at.clone());
         }
     }
 }

@@ -13,7 +13,9 @@ pub(crate) fn patch(live: &Value, patch: &Value, node: Option<SchemaNode<'_>>) -
         (Value::Object(live), Value::Object(patch)) => {
             Ok(Value::Object(merge_maps(live.clone(), patch, node)?))
         }
-        _ => Err(ApiError::bad_request("a strategic merge patch must be an object")),
+        _ => Err(ApiError::bad_request(
+            "a strategic merge patch must be an object",
+        )),
     }
 }
 
@@ -32,9 +34,10 @@ fn merge_maps(
     }
     for (key, value) in patch {
         if let Some(field) = key.strip_prefix("$deleteFromPrimitiveList/") {
-            if let (Some(list), Some(gone)) =
-                (live.get_mut(field).and_then(Value::as_array_mut), value.as_array())
-            {
+            if let (Some(list), Some(gone)) = (
+                live.get_mut(field).and_then(Value::as_array_mut),
+                value.as_array(),
+            ) {
                 list.retain(|item| !gone.contains(item));
             }
             continue;
@@ -43,7 +46,9 @@ fn merge_maps(
             continue;
         }
         let below = node.and_then(|node| node.field(key));
-        let merges = below.and_then(SchemaNode::patch_strategy).unwrap_or_default();
+        let merges = below
+            .and_then(SchemaNode::patch_strategy)
+            .unwrap_or_default();
         let merges = merges.split(',').any(|strategy| strategy == "merge");
         match (live.get(key), value) {
             (_, Value::Null) => {
@@ -57,10 +62,16 @@ fn merge_maps(
                 let old = old.and_then(Value::as_array).cloned().unwrap_or_default();
                 let merge_key = below.and_then(SchemaNode::patch_merge_key);
                 let items = below.and_then(SchemaNode::items);
-                live.insert(key.clone(), Value::Array(merge_lists(old, new, merge_key, items)?));
+                live.insert(
+                    key.clone(),
+                    Value::Array(merge_lists(old, new, merge_key, items)?),
+                );
             }
             (_, Value::Object(new)) => {
-                live.insert(key.clone(), Value::Object(merge_maps(Map::new(), new, below)?));
+                live.insert(
+                    key.clone(),
+                    Value::Object(merge_maps(Map::new(), new, below)?),
+                );
             }
             (_, new) => {
                 live.insert(key.clone(), new.clone());
@@ -69,11 +80,14 @@ fn merge_maps(
     }
     for (key, order) in patch {
         if let Some(field) = key.strip_prefix("$setElementOrder/")
-            && let (Some(list), Some(order)) =
-                (live.get_mut(field).and_then(Value::as_array_mut), order.as_array())
+            && let (Some(list), Some(order)) = (
+                live.get_mut(field).and_then(Value::as_array_mut),
+                order.as_array(),
+            )
         {
-            let merge_key =
-                node.and_then(|n| n.field(field)).and_then(SchemaNode::patch_merge_key);
+            let merge_key = node
+                .and_then(|n| n.field(field))
+                .and_then(SchemaNode::patch_merge_key);
             sort(list, order, merge_key);
         }
     }
@@ -100,7 +114,9 @@ fn merge_lists(
     }
     for item in patch {
         let Some(map) = item.as_object() else {
-            return Err(ApiError::bad_request("items of a merged list must be objects"));
+            return Err(ApiError::bad_request(
+                "items of a merged list must be objects",
+            ));
         };
         let key = map.get(merge_key);
         match (directive(item).as_str(), key) {

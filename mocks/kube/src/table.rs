@@ -2,6 +2,7 @@
 
 mod age;
 mod builtin;
+mod columns;
 mod jsonpath;
 
 use jiff::Timestamp;
@@ -23,18 +24,23 @@ pub(crate) fn columns(resource: &Resource) -> Value {
             "description": description,
         })
     };
-    if let Some(kind) = builtin::columns(resource) {
+    if let Some(kind) = columns::of(resource) {
         columns.extend(kind.iter().map(|(name, priority)| {
-            let kind = if builtin::is_number(name) { "integer" } else { "string" };
+            let kind = if columns::is_number(name) {
+                "integer"
+            } else {
+                "string"
+            };
             column(name, kind, "", *priority, "")
         }));
     } else if resource.columns.is_empty() {
         columns.push(column("Age", "date", "", 0, "When the object was created."));
     } else {
         columns.extend(
-            resource.columns.iter().map(|c| {
-                column(&c.name, &c.kind, &c.format, c.priority, &c.description)
-            }),
+            resource
+                .columns
+                .iter()
+                .map(|c| column(&c.name, &c.kind, &c.format, c.priority, &c.description)),
         );
     }
     Value::Array(columns)
@@ -43,12 +49,17 @@ pub(crate) fn columns(resource: &Resource) -> Value {
 /// The cells of one object's row.
 pub(crate) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
     let mut cells = vec![Value::String(meta::name(object).to_owned())];
-    if builtin::columns(resource).is_some() {
+    if columns::of(resource).is_some() {
         cells.extend(builtin::cells(resource, object, now));
     } else if resource.columns.is_empty() {
         cells.push(meta::text(object, "/metadata/creationTimestamp").into());
     } else {
-        cells.extend(resource.columns.iter().map(|column| custom(object, column, now)));
+        cells.extend(
+            resource
+                .columns
+                .iter()
+                .map(|column| custom(object, column, now)),
+        );
     }
     cells
 }
@@ -56,11 +67,13 @@ pub(crate) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
 /// A cell of an additional printer column.
 fn custom(object: &Value, column: &crate::kinds::Column, now: Timestamp) -> Value {
     let found = jsonpath::find(object, &column.path);
-    let Some(first) = found.first() else { return Value::Null };
+    let Some(first) = found.first() else {
+        return Value::Null;
+    };
     match (column.kind.as_str(), first) {
-        ("integer", Value::Number(number)) => {
-            number.as_i64().map_or_else(|| (*first).clone(), Value::from)
-        }
+        ("integer", Value::Number(number)) => number
+            .as_i64()
+            .map_or_else(|| (*first).clone(), Value::from),
         ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) => (*first).clone(),
         ("date", Value::String(at)) => age::since(at, now).into(),
         ("string", _) => {

@@ -57,7 +57,12 @@ impl At {
     }
 
     fn invalid(&self, errors: &[FieldError]) -> ApiError {
-        ApiError::invalid(&self.resource.kind, &self.resource.group, &self.name, errors)
+        ApiError::invalid(
+            &self.resource.kind,
+            &self.resource.group,
+            &self.name,
+            errors,
+        )
     }
 
     fn refused(&self, refused: Refused) -> ApiError {
@@ -108,7 +113,12 @@ impl WriteOptions {
                          \"Warn\""
                     ),
                 }];
-                return Err(ApiError::invalid("CreateOptions", "meta.k8s.io", "", &errors));
+                return Err(ApiError::invalid(
+                    "CreateOptions",
+                    "meta.k8s.io",
+                    "",
+                    &errors,
+                ));
             }
         };
         Ok(Self {
@@ -156,13 +166,19 @@ fn check_kind(resource: &Resource, object: &mut Value) -> Answer<()> {
             resource.kind
         )));
     }
-    if object.get("metadata").is_some_and(|m| !m.is_object() && !m.is_null()) {
+    if object
+        .get("metadata")
+        .is_some_and(|m| !m.is_object() && !m.is_null())
+    {
         return Err(ApiError::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: metadata must be an object",
             resource.kind, resource.version, resource.kind
         )));
     }
-    let (is_kind, is_version) = (meta::text(object, "/kind"), meta::text(object, "/apiVersion"));
+    let (is_kind, is_version) = (
+        meta::text(object, "/kind"),
+        meta::text(object, "/apiVersion"),
+    );
     if !is_kind.is_empty() && is_kind != resource.kind {
         let is_version = is_version.rsplit('/').next().unwrap_or_default();
         return Err(ApiError::bad_request(format!(
@@ -198,7 +214,9 @@ fn shape(
     options: &WriteOptions,
     patch: Option<&str>,
 ) -> Answer<Vec<String>> {
-    let Some(schema) = schema else { return Ok(Vec::new()) };
+    let Some(schema) = schema else {
+        return Ok(Vec::new());
+    };
     let resource = &*at.resource;
     let handled = format!(
         "{} in version {:?} cannot be handled as a {}",
@@ -210,7 +228,10 @@ fn shape(
     let mut warnings = Vec::new();
     if options.validation != FieldValidation::Ignore {
         let unknown = schema.unknown_fields(object);
-        warnings = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+        warnings = unknown
+            .iter()
+            .map(|path| format!("unknown field {path:?}"))
+            .collect();
         if options.validation == FieldValidation::Strict && !warnings.is_empty() {
             let strict = format!("strict decoding error: {}", warnings.join(", "));
             return Err(match patch {

@@ -15,10 +15,15 @@ use crate::{bodies, events, meta};
 
 pub(crate) fn get(shared: &Shared, at: &At) -> Answer<Reply> {
     let location = at.location();
-    let stored =
-        shared.store.get(&location.collection, &location.key).ok_or_else(|| at.not_found())?;
+    let stored = shared
+        .store
+        .get(&location.collection, &location.key)
+        .ok_or_else(|| at.not_found())?;
     let scale = at.resource.scale.as_ref().ok_or_else(ApiError::no_route)?;
-    Ok(json_reply(StatusCode::OK, &scale_of(at, scale, &events::shown(&at.resource, &stored))))
+    Ok(json_reply(
+        StatusCode::OK,
+        &scale_of(at, scale, &events::shown(&at.resource, &stored)),
+    ))
 }
 
 /// Changes the number of replicas by an update or a patch of the Scale.
@@ -48,11 +53,18 @@ pub(crate) fn change(
             }
             (
                 None,
-                Some(Patch::Merge(change) | Patch::Strategic(change) | Patch::Apply { config: change, .. }),
+                Some(
+                    Patch::Merge(change)
+                    | Patch::Strategic(change)
+                    | Patch::Apply { config: change, .. },
+                ),
             ) => json_patch::merge(&mut wanted, change),
             (None, None) => {}
         }
-        let replicas = wanted.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+        let replicas = wanted
+            .pointer("/spec/replicas")
+            .and_then(Value::as_i64)
+            .unwrap_or(0);
         if replicas < 0 {
             return Err(ApiError::bad_request(
                 "spec.replicas: Invalid value: must be greater than or equal to 0",
@@ -61,12 +73,24 @@ pub(crate) fn change(
         let mut object = live.clone();
         set(&mut object, &scale.replicas, json!(replicas));
         let revision = wanted.pointer("/metadata/resourceVersion").cloned();
-        if revision.as_ref().and_then(Value::as_str).is_some_and(|text| !text.is_empty()) {
+        if revision
+            .as_ref()
+            .and_then(Value::as_str)
+            .is_some_and(|text| !text.is_empty())
+        {
             meta::set_metadata(&mut object, "resourceVersion", revision);
         }
-        Ok(Proposed { object, applied: false, patch: None, conditional: false })
+        Ok(Proposed {
+            object,
+            applied: false,
+            patch: None,
+            conditional: false,
+        })
     })?;
-    Ok(json_reply(StatusCode::OK, &scale_of(at, scale, &written.object)))
+    Ok(json_reply(
+        StatusCode::OK,
+        &scale_of(at, scale, &written.object),
+    ))
 }
 
 /// Writes at a JSON pointer of fields, making the maps on the way.
@@ -108,24 +132,43 @@ pub(crate) fn pod(
                 ));
             }
             set(&mut pod, "/spec/nodeName", json!(node));
-            Ok(Proposed { object: pod, applied: false, patch: None, conditional: false })
+            Ok(Proposed {
+                object: pod,
+                applied: false,
+                patch: None,
+                conditional: false,
+            })
         })?;
     }
-    Ok(json_reply(StatusCode::CREATED, &success("pods", "", &at.name, "")))
+    Ok(json_reply(
+        StatusCode::CREATED,
+        &success("pods", "", &at.name, ""),
+    ))
 }
 
 fn check_budgets(shared: &Shared, at: &At) -> Answer<()> {
     let location = at.location();
-    let pod =
-        shared.store.get(&location.collection, &location.key).ok_or_else(|| at.not_found())?;
+    let pod = shared
+        .store
+        .get(&location.collection, &location.key)
+        .ok_or_else(|| at.not_found())?;
+    // A Pod that does not run, or is on its way out, breaks no budget.
+    let phase = meta::text(&pod, "/status/phase");
+    if meta::deleting(&pod) || matches!(phase, "Pending" | "Succeeded" | "Failed") {
+        return Ok(());
+    }
     let budgets = Arc::from("policy/poddisruptionbudgets");
-    let Ok(page) = shared.store.page(&budgets, Some(&at.namespace), None) else { return Ok(()) };
+    let Ok(page) = shared.store.page(&budgets, Some(&at.namespace), None) else {
+        return Ok(());
+    };
     for (_, budget) in page.objects {
         let selector = budget.pointer("/spec/selector").unwrap_or(&Value::Null);
         let text = crate::selector::print_selector(selector);
         let selects = crate::selector::Selector::parse(&text, "", &at.resource)
             .is_ok_and(|selector| selector.matches(&pod));
-        let allowed = budget.pointer("/status/disruptionsAllowed").and_then(Value::as_i64);
+        let allowed = budget
+            .pointer("/status/disruptionsAllowed")
+            .and_then(Value::as_i64);
         if selects && allowed.unwrap_or(0) <= 0 {
             return Err(ApiError::disruption_budget());
         }

@@ -9,7 +9,10 @@ fn service(annotations: &[(&str, &str)]) -> Service {
         metadata: ObjectMeta {
             uid: Some("6f1c7d2e-0000-4000-8000-000000000001".into()),
             annotations: Some(
-                annotations.iter().map(|(k, v)| (format!("{PREFIX}{k}"), (*v).to_owned())).collect(),
+                annotations
+                    .iter()
+                    .map(|(k, v)| (format!("{PREFIX}{k}"), (*v).to_owned()))
+                    .collect(),
             ),
             ..ObjectMeta::default()
         },
@@ -34,22 +37,33 @@ fn slice(endpoints: &serde_json::Value) -> EndpointSlice {
     .unwrap()
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the signature that the lookup has")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature that the lookup has"
+)]
 fn interface(ip: IpAddr) -> Option<ServerId> {
     Some(ServerId::new(format!("eni-{ip}")))
 }
 
 fn backends_of(slices: Option<&[EndpointSlice]>) -> Backends {
-    desired(&service(&[]), slices, &interface).unwrap().0.groups[0].backends.clone()
+    desired(&service(&[]), slices, &interface).unwrap().0.groups[0]
+        .backends
+        .clone()
 }
 
 #[test]
 fn a_plain_service_is_a_public_tcp_load_balancer() {
     let (desired, unused) = desired(&service(&[]), None, &interface).unwrap();
     assert_eq!(desired.address_type, AddressType::Internet);
-    assert_eq!(desired.name.as_deref(), Some("a6f1c7d2e000040008000000000000001"));
+    assert_eq!(
+        desired.name.as_deref(),
+        Some("a6f1c7d2e000040008000000000000001")
+    );
     assert_eq!(desired.listeners[0].protocol, Protocol::Tcp);
-    assert_eq!(desired.listeners[0].settings.scheduler, Some(Scheduler::WeightedRoundRobin));
+    assert_eq!(
+        desired.listeners[0].settings.scheduler,
+        Some(Scheduler::WeightedRoundRobin)
+    );
     assert!(unused.is_empty());
 }
 
@@ -62,12 +76,19 @@ fn every_wrong_annotation_is_named() {
         ("protocol-port", "quic:443"),
     ]);
     let problems = desired(&service, None, &interface).unwrap_err();
-    let mut fields: Vec<_> =
-        problems.iter().map(|p| p.field.strip_prefix(PREFIX).unwrap()).collect();
+    let mut fields: Vec<_> = problems
+        .iter()
+        .map(|p| p.field.strip_prefix(PREFIX).unwrap())
+        .collect();
     fields.sort_unstable();
     assert_eq!(
         fields,
-        ["address-type", "connection-drain", "established-timeout", "protocol-port"],
+        [
+            "address-type",
+            "connection-drain",
+            "established-timeout",
+            "protocol-port"
+        ],
         "{problems:?}"
     );
 }
@@ -96,7 +117,9 @@ fn endpoints_become_backends_by_their_conditions() {
         { "addresses": ["10.0.0.2"], "conditions": { "ready": false, "serving": true, "terminating": true } },
         { "addresses": ["10.0.0.3"], "conditions": { "ready": false, "serving": false } },
     ]));
-    let Backends::Complete(list) = backends_of(Some(&[slice])) else { panic!("complete") };
+    let Backends::Complete(list) = backends_of(Some(&[slice])) else {
+        panic!("complete")
+    };
     let states: Vec<_> = list.iter().map(|b| (b.key.to_string(), b.state)).collect();
     assert_eq!(
         states,
@@ -111,5 +134,8 @@ fn endpoints_become_backends_by_their_conditions() {
 fn no_slice_is_unknown_and_an_empty_slice_is_zero() {
     assert_eq!(backends_of(None), Backends::Unknown);
     assert_eq!(backends_of(Some(&[])), Backends::Unknown);
-    assert_eq!(backends_of(Some(&[slice(&json!([]))])), Backends::ScaledToZero);
+    assert_eq!(
+        backends_of(Some(&[slice(&json!([]))])),
+        Backends::ScaledToZero
+    );
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 fn first(pem: &str) -> CertificateDer<'static> {
     certificates(pem, "certificate").unwrap().remove(0)

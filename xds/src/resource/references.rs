@@ -13,7 +13,7 @@ use crate::proto::envoy::extensions::filters::network::http_connection_manager::
 };
 use crate::proto::envoy::extensions::transport_sockets::tls::v3::{
     CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext,
-    common_tls_context::ValidationContextType,
+    common_tls_context::ValidationContextType, downstream_tls_context::SessionTicketKeysType,
 };
 use crate::proto::from_any;
 
@@ -75,6 +75,11 @@ fn of_transport_socket(socket: &TransportSocket, found: &mut BTreeSet<ResourceKe
         return;
     };
     let context = if let Ok(Some(context)) = from_any::<DownstreamTlsContext>(config) {
+        if let Some(SessionTicketKeysType::SessionTicketKeysSdsSecretConfig(keys)) =
+            context.session_ticket_keys_type
+        {
+            found.insert((ResourceType::Secret, keys.name.into()));
+        }
         context.common_tls_context
     } else if let Ok(Some(context)) = from_any::<UpstreamTlsContext>(config) {
         context.common_tls_context

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gatewright_seams::Clock;
 
 /// A refused proxy tries again every few seconds, for ever.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// Addresses remembered; more would be a flood, of which a sample is enough.
 const REMEMBERED: usize = 1024;

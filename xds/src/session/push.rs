@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ANSWER_LIMIT, Column, InFlight, Response, Session};
+use super::column::InFlight;
+use super::{ANSWER_LIMIT, Column, Response, Session};
 use crate::store::Contents;
 use crate::{Resource, ResourceType};
 
@@ -207,11 +208,12 @@ impl Session {
             held.is_some_and(|held| held.rejected.contains(&resource.version()))
         };
         let last_good = contents.last_good(kind, name);
-        let target = if refused(wanted) || contents.is_rejected(wanted, &self.agent) {
-            last_good.filter(|resource| !refused(resource))
-        } else {
-            Some(wanted)
-        };
+        let target =
+            if refused(wanted) || contents.is_rejected(kind, name, wanted.version(), &self.agent) {
+                last_good.filter(|resource| !refused(resource))
+            } else {
+                Some(wanted)
+            };
         match target {
             Some(target) if forced || sent != Some(target.version()) => Need::Send(target.clone()),
             Some(_) => Need::Nothing,

@@ -115,16 +115,19 @@ impl Contents {
     /// Whether an Envoy of version `agent` refused this content and no proxy is known to like it.
     /// A content that some proxy runs is tried on others: the refusal may be that proxy's own
     /// trouble, such as a port that is in use.
-    pub(crate) fn is_rejected(&self, resource: &Resource, agent: &str) -> bool {
-        self.verdicts[resource.kind().index()]
-            .get(resource.name())
-            .is_some_and(|verdict| {
-                verdict.last_good.as_ref().map(Resource::version) != Some(resource.version())
-                    && verdict
-                        .rejected
-                        .iter()
-                        .any(|(version, by)| *version == resource.version() && **by == *agent)
-            })
+    pub(crate) fn is_rejected(
+        &self,
+        kind: ResourceType,
+        name: &str,
+        version: Version,
+        agent: &str,
+    ) -> bool {
+        let Some(verdict) = self.verdicts[kind.index()].get(name) else {
+            return false;
+        };
+        let mut rejected = verdict.rejected.iter();
+        verdict.last_good.as_ref().map(Resource::version) != Some(version)
+            && rejected.any(|(refused, by)| *refused == version && **by == *agent)
     }
 
     pub(crate) fn keep_doubtful(&mut self, node_id: Arc<str>, keys: BTreeSet<ResourceKey>) {

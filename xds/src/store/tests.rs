@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::proto;
 use crate::proto::envoy::config::cluster::v3::Cluster;
@@ -7,7 +9,9 @@ use crate::proto::envoy::config::route::v3::RouteConfiguration;
 use crate::proto::envoy::extensions::transport_sockets::tls::v3::{
     Secret, TlsCertificate, secret::Type,
 };
+use crate::proto::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use crate::proto::google::rpc;
+use crate::{Response, StreamError};
 use ResourceType as T;
 
 mod model;

@@ -33,11 +33,16 @@ pub(crate) fn options(storage: Storage, data_plane: DataPlane) -> Options {
     }
 }
 
+/// By process, so that two runs of the tests do not meet; below the ports that the system gives out.
+pub(crate) fn port_shift() -> u16 {
+    20_000 + u16::try_from(std::process::id() % 10_000).unwrap()
+}
+
 /// A data plane on 127.(octet).0.0; tests run side by side, so each has its own octet.
 pub(crate) fn sockets(octet: u8) -> DataPlane {
     DataPlane::Sockets {
         network: Ipv4Addr::new(127, octet, 0, 0),
-        port_shift: 20_000,
+        port_shift: port_shift(),
         addresses: AddressMap::Loopback,
     }
 }

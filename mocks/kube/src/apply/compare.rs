@@ -30,7 +30,11 @@ pub(super) fn compare(
     root: Option<SchemaNode<'_>>,
     builtin: bool,
 ) -> Difference {
-    let mut walk = Walk { difference: Difference::default(), path: Vec::new(), builtin };
+    let mut walk = Walk {
+        difference: Difference::default(),
+        path: Vec::new(),
+        builtin,
+    };
     walk.visit(Some(old), Some(new), root);
     walk.difference
 }
@@ -51,9 +55,7 @@ impl Walk {
             Some(_) => false,
         };
         let alike = match (old, new) {
-            (Some(old), Some(new)) => {
-                std::mem::discriminant(old) == std::mem::discriminant(new)
-            }
+            (Some(old), Some(new)) => std::mem::discriminant(old) == std::mem::discriminant(new),
             _ => true,
         };
         let kind = kind_of(shape, node);
@@ -74,7 +76,10 @@ impl Walk {
     }
 
     fn leaf(&mut self, old: Option<&Value>, new: Option<&Value>) {
-        if self.path.is_empty() {
+        let empty = new
+            .and_then(Value::as_object)
+            .is_some_and(serde_json::Map::is_empty);
+        if self.path.is_empty() || (old.is_none() && empty && self.always_there()) {
             return;
         }
         match (old, new) {
@@ -85,10 +90,14 @@ impl Walk {
         }
     }
 
+    fn always_there(&self) -> bool {
+        let last = self.path.last().map(String::as_str).unwrap_or_default();
+        self.builtin && ALWAYS_THERE.contains(&last)
+    }
+
     /// A container that comes or goes is itself added or removed.
     fn container(&mut self, old: Option<&Value>, new: Option<&Value>) {
-        let last = self.path.last().map(String::as_str).unwrap_or_default();
-        if old.is_none() && self.builtin && ALWAYS_THERE.contains(&last) {
+        if old.is_none() && self.always_there() {
             return;
         }
         if old.is_none() || new.is_none() {
@@ -99,9 +108,16 @@ impl Walk {
     fn fields(&mut self, old: Option<&Value>, new: Option<&Value>, node: Option<SchemaNode<'_>>) {
         let map = |value: Option<&Value>| value.and_then(Value::as_object).cloned();
         let (old, new) = (map(old).unwrap_or_default(), map(new).unwrap_or_default());
-        for key in new.keys().chain(old.keys().filter(|key| !new.contains_key(*key))) {
+        for key in new
+            .keys()
+            .chain(old.keys().filter(|key| !new.contains_key(*key)))
+        {
             self.path.push(element::field(key));
-            self.visit(old.get(key), new.get(key), node.and_then(|node| node.field(key)));
+            self.visit(
+                old.get(key),
+                new.get(key),
+                node.and_then(|node| node.field(key)),
+            );
             self.path.pop();
         }
     }
@@ -119,11 +135,19 @@ impl Walk {
             _ => Some(element::value(item)),
         };
         let keyed = |value: Option<&Value>| -> std::collections::BTreeMap<String, Value> {
-            let list = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            list.iter().filter_map(|item| Some((element(item)?, item.clone()))).collect()
+            let list = value
+                .and_then(Value::as_array)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            list.iter()
+                .filter_map(|item| Some((element(item)?, item.clone())))
+                .collect()
         };
         let (old, new) = (keyed(old), keyed(new));
-        for key in new.keys().chain(old.keys().filter(|key| !new.contains_key(*key))) {
+        for key in new
+            .keys()
+            .chain(old.keys().filter(|key| !new.contains_key(*key)))
+        {
             self.path.push(key.clone());
             self.visit(old.get(key), new.get(key), items);
             self.path.pop();

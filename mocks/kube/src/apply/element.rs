@@ -22,14 +22,20 @@ pub(super) fn keyed(
 ) -> Result<String, String> {
     let mut found = std::collections::BTreeMap::new();
     for key in keys {
-        let default = || items.and_then(|n| n.field(key)).and_then(SchemaNode::default_value);
+        let default = || {
+            items
+                .and_then(|n| n.field(key))
+                .and_then(SchemaNode::default_value)
+        };
         if let Some(value) = item.get(key).filter(|v| !v.is_null()).or_else(default) {
             found.insert(key.as_str(), value.clone());
         }
     }
     if found.is_empty() {
         let keys = keys.join(", ");
-        return Err(format!("associative list with keys has an element that omits key field {keys:?}"));
+        return Err(format!(
+            "associative list with keys has an element that omits key field {keys:?}"
+        ));
     }
     let found: Map<String, Value> = found.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     Ok(format!("k:{}", Value::Object(found)))
@@ -52,7 +58,11 @@ pub(super) fn print(element: &str) -> String {
         return format!("[{index}]");
     }
     let pairs: Vec<_> = keys_of(element)
-        .map(|keys| keys.iter().map(|(key, value)| format!("{key}={value}")).collect())
+        .map(|keys| {
+            keys.iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect()
+        })
         .unwrap_or_default();
     format!("[{}]", pairs.join(","))
 }
@@ -61,9 +71,13 @@ pub(super) fn print(element: &str) -> String {
 pub(super) fn is(item: &Value, element: &str, items: Option<SchemaNode<'_>>) -> bool {
     if let Some(keys) = keys_of(element) {
         return keys.iter().all(|(key, wanted)| {
-            let default = || items.and_then(|n| n.field(key)).and_then(SchemaNode::default_value);
+            let default = || {
+                items
+                    .and_then(|n| n.field(key))
+                    .and_then(SchemaNode::default_value)
+            };
             item.get(key).or_else(default) == Some(wanted)
         });
     }
-    element.strip_prefix("v:").is_some_and(|text| *text == item.to_string())
+    element == value(item)
 }

@@ -50,7 +50,10 @@ impl FieldSet {
         match path {
             [] => false,
             [last] => self.0.get(last).is_some_and(|entry| entry.member),
-            [first, rest @ ..] => self.0.get(first).is_some_and(|entry| entry.below.contains(rest)),
+            [first, rest @ ..] => self
+                .0
+                .get(first)
+                .is_some_and(|entry| entry.below.contains(rest)),
         }
     }
 
@@ -92,9 +95,15 @@ impl FieldSet {
     fn combine(&self, other: &Self, member: impl Fn(bool, bool) -> bool + Copy) -> Self {
         let mut out = BTreeMap::new();
         let nothing = Entry::default();
-        for key in self.0.keys().chain(other.0.keys().filter(|k| !self.0.contains_key(*k))) {
-            let (a, b) =
-                (self.0.get(key).unwrap_or(&nothing), other.0.get(key).unwrap_or(&nothing));
+        for key in self
+            .0
+            .keys()
+            .chain(other.0.keys().filter(|k| !self.0.contains_key(*k)))
+        {
+            let (a, b) = (
+                self.0.get(key).unwrap_or(&nothing),
+                other.0.get(key).unwrap_or(&nothing),
+            );
             let entry = Entry {
                 member: member(a.member, b.member),
                 below: a.below.combine(&b.below, member),
@@ -137,13 +146,18 @@ impl FieldSet {
 
     /// Reads `FieldsV1`.
     pub(super) fn read(fields: &Value) -> Self {
-        let Some(map) = fields.as_object() else { return Self::default() };
-        let entries = map.iter().filter(|(key, _)| *key != ".").map(|(key, value)| {
-            let below = Self::read(value);
-            // A path without anything below it is in the set even where no `.` says so.
-            let member = value.get(".").is_some() || below.0.is_empty();
-            (key.clone(), Entry { member, below })
-        });
+        let Some(map) = fields.as_object() else {
+            return Self::default();
+        };
+        let entries = map
+            .iter()
+            .filter(|(key, _)| *key != ".")
+            .map(|(key, value)| {
+                let below = Self::read(value);
+                // A path without anything below it is in the set even where no `.` says so.
+                let member = value.get(".").is_some() || below.0.is_empty();
+                (key.clone(), Entry { member, below })
+            });
         Self(entries.collect())
     }
 
@@ -188,7 +202,8 @@ fn collect(
             for (key, value) in map {
                 let below = node.and_then(|node| node.field(key));
                 path.push(element::field(key));
-                if below.is_none() && !preserves && path.len() > 1 {
+                let head = path.len() == 1 && matches!(key.as_str(), "apiVersion" | "kind");
+                if below.is_none() && !preserves && !head {
                     return Err(format!("{}: field not declared in schema", place(path)));
                 }
                 collect(value, below, path, set)?;

@@ -61,25 +61,34 @@ pub(super) struct Managers(BTreeMap<Key, Managed>);
 
 impl Managers {
     pub(super) fn read(object: &Value) -> Self {
-        let entries = meta::list(object, "/metadata/managedFields").iter().map(|entry| {
-            let text = |pointer: &str| meta::text(entry, pointer).to_owned();
-            let operation = match meta::text(entry, "/operation") {
-                "Apply" => Operation::Apply,
-                _ => Operation::Update,
-            };
-            let api_version = text("/apiVersion");
-            let key = Key {
-                operation,
-                manager: text("/manager"),
-                subresource: text("/subresource"),
-                api_version: match operation {
-                    Operation::Apply => String::new(),
-                    Operation::Update => api_version.clone(),
-                },
-            };
-            let set = FieldSet::read(&entry["fieldsV1"]);
-            (key, Managed { set, api_version, time: text("/time") })
-        });
+        let entries = meta::list(object, "/metadata/managedFields")
+            .iter()
+            .map(|entry| {
+                let text = |pointer: &str| meta::text(entry, pointer).to_owned();
+                let operation = match meta::text(entry, "/operation") {
+                    "Apply" => Operation::Apply,
+                    _ => Operation::Update,
+                };
+                let api_version = text("/apiVersion");
+                let key = Key {
+                    operation,
+                    manager: text("/manager"),
+                    subresource: text("/subresource"),
+                    api_version: match operation {
+                        Operation::Apply => String::new(),
+                        Operation::Update => api_version.clone(),
+                    },
+                };
+                let set = FieldSet::read(&entry["fieldsV1"]);
+                (
+                    key,
+                    Managed {
+                        set,
+                        api_version,
+                        time: text("/time"),
+                    },
+                )
+            });
         Self(entries.collect())
     }
 
@@ -114,12 +123,19 @@ impl Managers {
     }
 
     pub(super) fn set(&self, key: &Key) -> FieldSet {
-        self.0.get(key).map(|managed| managed.set.clone()).unwrap_or_default()
+        self.0
+            .get(key)
+            .map(|managed| managed.set.clone())
+            .unwrap_or_default()
     }
 
     /// Gives `key` this set; the time changes only when the set does.
     pub(super) fn assign(&mut self, key: Key, set: FieldSet, writer: &Writer) {
-        if self.0.get(&key).is_some_and(|m| m.set == set && m.api_version == writer.api_version) {
+        if self
+            .0
+            .get(&key)
+            .is_some_and(|m| m.set == set && m.api_version == writer.api_version)
+        {
             return;
         }
         if set.is_empty() {
@@ -127,18 +143,31 @@ impl Managers {
             return;
         }
         let (api_version, time) = (writer.api_version.clone(), writer.time.clone());
-        self.0.insert(key, Managed { set, api_version, time });
+        self.0.insert(
+            key,
+            Managed {
+                set,
+                api_version,
+                time,
+            },
+        );
     }
 
     /// All that anybody owns.
     pub(super) fn union(&self) -> FieldSet {
-        self.0.values().fold(FieldSet::default(), |all, managed| all.union(&managed.set))
+        self.0
+            .values()
+            .fold(FieldSet::default(), |all, managed| all.union(&managed.set))
     }
 
     /// Takes from everybody but `mine` what `mine` changed or removed.
     pub(super) fn take_from_others(&mut self, mine: &Key, changed: &FieldSet, removed: &FieldSet) {
         for (key, managed) in &mut self.0 {
-            let lost = if key == mine { removed.clone() } else { changed.union(removed) };
+            let lost = if key == mine {
+                removed.clone()
+            } else {
+                changed.union(removed)
+            };
             managed.set = managed.set.difference(&lost);
         }
         self.0.retain(|_, managed| !managed.set.is_empty());
@@ -160,17 +189,20 @@ impl Managers {
                 format!("Apply failed with 1 conflict: conflict with {manager}: {field}")
             }
             many => {
-                let mut message = format!("Apply failed with {} conflicts:", many.len());
+                let mut lines = Vec::new();
                 let mut before = "";
                 for (manager, field) in many {
                     if manager != before {
-                        let space = if before.is_empty() { " " } else { "\n" };
-                        message.push_str(&format!("{space}conflicts with {manager}:"));
+                        lines.push(format!("conflicts with {manager}:"));
                         before = manager;
                     }
-                    message.push_str(&format!("\n- {field}"));
+                    lines.push(format!("- {field}"));
                 }
-                message
+                format!(
+                    "Apply failed with {} conflicts: {}",
+                    many.len(),
+                    lines.join("\n")
+                )
             }
         };
         let causes = conflicts
@@ -182,15 +214,15 @@ impl Managers {
 }
 
 fn describe(key: &Key, managed: &Managed) -> String {
-    let mut text = format!("{:?}", key.manager);
+    let mut words = vec![format!("{:?}", key.manager)];
     if !key.subresource.is_empty() {
-        text.push_str(&format!(" with subresource {:?}", key.subresource));
+        words.push(format!("with subresource {:?}", key.subresource));
     }
     if key.operation == Operation::Update {
-        text.push_str(&format!(" using {}", managed.api_version));
+        words.push(format!("using {}", managed.api_version));
         if !managed.time.is_empty() {
-            text.push_str(&format!(" at {}", managed.time));
+            words.push(format!("at {}", managed.time));
         }
     }
-    text
+    words.join(" ")
 }

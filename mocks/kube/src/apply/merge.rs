@@ -19,9 +19,16 @@ pub(super) fn merge(live: &Value, config: &Value, node: Option<SchemaNode<'_>>) 
             }
             Value::Object(out)
         }
-        (NodeKind::List(kind @ (ListKind::Set | ListKind::Map(_))), Value::Array(live), Value::Array(config)) => {
-            Value::Array(merge_lists(live, config, node.and_then(SchemaNode::items), &kind))
-        }
+        (
+            NodeKind::List(kind @ (ListKind::Set | ListKind::Map(_))),
+            Value::Array(live),
+            Value::Array(config),
+        ) => Value::Array(merge_lists(
+            live,
+            config,
+            node.and_then(SchemaNode::items),
+            &kind,
+        )),
         _ => config.clone(),
     }
 }
@@ -39,8 +46,11 @@ fn merge_lists(
     };
     let config_keys: std::collections::BTreeSet<String> = config.iter().map(key).collect();
     let live_keys: Vec<String> = live.iter().map(key).collect();
-    let places: std::collections::BTreeMap<&str, usize> =
-        live_keys.iter().enumerate().map(|(index, key)| (key.as_str(), index)).collect();
+    let places: std::collections::BTreeMap<&str, usize> = live_keys
+        .iter()
+        .enumerate()
+        .map(|(index, key)| (key.as_str(), index))
+        .collect();
     let mut out = Vec::new();
     let mut next = 0;
     for item in config {
@@ -73,13 +83,14 @@ pub(super) fn remove_left_out(
     kept: &FieldSet,
     root: Option<SchemaNode<'_>>,
 ) {
-    // Deepest first, so that an emptied container is seen empty.
-    for path in last.difference(kept).paths().into_iter().rev() {
-        let is_field = path.last().is_some_and(|element| element.starts_with("f:"));
-        if is_field && kept.touches(&path) {
+    let mut removed: Vec<Vec<String>> = Vec::new();
+    // Outermost first: without its key field, an item of a list could no longer be found.
+    for path in last.difference(kept).paths() {
+        if kept.touches(&path) || removed.iter().any(|above| path.starts_with(above)) {
             continue;
         }
         remove_at(object, &path, root);
+        removed.push(path.clone());
         let mut parent = &path[..path.len() - 1];
         while parent.len() > 1 && !kept.contains(parent) && !kept.touches(parent) {
             if !is_empty_at(object, parent, root) {
@@ -101,24 +112,23 @@ fn step<'a, 'n>(
     }
     let items = node.and_then(SchemaNode::items);
     let list = value.as_array_mut()?;
-    let item = list.iter_mut().find(|item| element::is(item, element, items))?;
+    let item = list
+        .iter_mut()
+        .find(|item| element::is(item, element, items))?;
     Some((item, items))
 }
 
 fn remove_at(value: &mut Value, path: &[String], node: Option<SchemaNode<'_>>) {
     match path {
         [] => {}
-        [last] => match last.strip_prefix("f:") {
-            Some(name) => {
+        [last] => {
+            if let Some(name) = last.strip_prefix("f:") {
                 value.as_object_mut().map(|map| map.shift_remove(name));
-            }
-            None => {
+            } else if let Some(list) = value.as_array_mut() {
                 let items = node.and_then(SchemaNode::items);
-                if let Some(list) = value.as_array_mut() {
-                    list.retain(|item| !element::is(item, last, items));
-                }
+                list.retain(|item| !element::is(item, last, items));
             }
-        },
+        }
         [first, rest @ ..] => {
             if let Some((below, node)) = step(value, first, node) {
                 remove_at(below, rest, node);

@@ -23,10 +23,10 @@ pub(super) fn apply(group: &str, kind: &str, object: &mut Value) {
             each(subset, "ports", |port| set(port, "protocol", json!("TCP")));
         }),
         ("", "Node") => {
-            if let Some(capacity) = object.pointer("/status/capacity").cloned() {
-                if let Some(status) = object.get_mut("status") {
-                    set(status, "allocatable", capacity);
-                }
+            if let Some(capacity) = object.pointer("/status/capacity").cloned()
+                && let Some(status) = object.get_mut("status")
+            {
+                set(status, "allocatable", capacity);
             }
         }
         ("apps", "Deployment") => deployment(object),
@@ -278,7 +278,7 @@ fn pod_spec(spec: &mut Value) {
     let host_network = spec.get("hostNetwork") == Some(&json!(true));
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         each(spec, list, |container| {
-            self::container(container, host_network)
+            self::container(container, host_network);
         });
     }
     each(spec, "volumes", volume);
@@ -380,10 +380,10 @@ fn volume(volume: &mut Value) {
             }
         });
     }
-    if let Some(path) = map.get_mut("hostPath") {
-        if let Value::Object(path) = path {
-            path.entry("type").or_insert(json!(""));
-        }
+    if let Some(path) = map.get_mut("hostPath")
+        && let Value::Object(path) = path
+    {
+        path.entry("type").or_insert(json!(""));
     }
 }
 

@@ -42,38 +42,37 @@ pub(crate) fn check(object: &Value, old: Option<&Value>, rule: NameRule) -> Vec<
     let meta = object.get("metadata").unwrap_or(&Value::Null);
     let mut errors = Vec::new();
     let word = |name: &str| meta.get(name).and_then(Value::as_str).unwrap_or_default();
-    match old.and_then(|old| old.get("metadata")) {
-        Some(before) => unchanged(meta, before, &mut errors),
-        None => {
-            let prefix = word("generateName");
-            if !prefix.is_empty() {
-                // The prefix may end in hyphens: a suffix follows.
-                let masked = format!("{}a", prefix.trim_end_matches('-'));
-                for problem in rule.problems(&masked) {
-                    errors.push(FieldError::invalid_str(
-                        "metadata.generateName",
-                        prefix,
-                        &problem,
-                    ));
-                }
+    if let Some(before) = old.and_then(|old| old.get("metadata")) {
+        unchanged(meta, before, &mut errors);
+    } else {
+        let prefix = word("generateName");
+        if !prefix.is_empty() {
+            // The prefix may end in hyphens: a suffix follows.
+            let masked = format!("{}a", prefix.trim_end_matches('-'));
+            for problem in rule.problems(&masked) {
+                errors.push(FieldError::invalid_str(
+                    "metadata.generateName",
+                    prefix,
+                    &problem,
+                ));
             }
-            let name = word("name");
-            if name.is_empty() {
-                let problem = "name or generateName is required";
-                errors.push(FieldError::required("metadata.name", problem));
-            }
-            for problem in rule.problems(name).into_iter().filter(|_| !name.is_empty()) {
-                errors.push(FieldError::invalid_str("metadata.name", name, &problem));
-            }
-            let namespace = word("namespace");
-            if !namespace.is_empty() {
-                for problem in names::dns1123_label(namespace) {
-                    errors.push(FieldError::invalid_str(
-                        "metadata.namespace",
-                        namespace,
-                        &problem,
-                    ));
-                }
+        }
+        let name = word("name");
+        if name.is_empty() {
+            let problem = "name or generateName is required";
+            errors.push(FieldError::required("metadata.name", problem));
+        }
+        for problem in rule.problems(name).into_iter().filter(|_| !name.is_empty()) {
+            errors.push(FieldError::invalid_str("metadata.name", name, &problem));
+        }
+        let namespace = word("namespace");
+        if !namespace.is_empty() {
+            for problem in names::dns1123_label(namespace) {
+                errors.push(FieldError::invalid_str(
+                    "metadata.namespace",
+                    namespace,
+                    &problem,
+                ));
             }
         }
     }

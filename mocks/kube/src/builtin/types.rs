@@ -126,13 +126,16 @@ impl TypeTable {
         for line in text.lines() {
             let words: Vec<&'static str> = line.split_ascii_whitespace().collect();
             match words.as_slice() {
-                ["kind", group, version, kind, type_name] => kinds.push(KindRow {
-                    group: if *group == "core" { "" } else { group },
-                    version,
-                    kind,
-                    type_name,
-                }),
-                ["type", name, flags @ ..] => {
+                // Fields may be called `kind` and `type` too; they are indented.
+                ["kind", group, version, kind, type_name] if !line.starts_with(' ') => {
+                    kinds.push(KindRow {
+                        group: if *group == "core" { "" } else { group },
+                        version,
+                        kind,
+                        type_name,
+                    });
+                }
+                ["type", name, flags @ ..] if !line.starts_with(' ') => {
                     if let Some(row) = current.take() {
                         types.insert(row.name, row);
                     }
@@ -262,7 +265,6 @@ impl TypeExpr {
     /// The type as Go prints it in an error: `int32`, `[]v1.ServicePort`, `map[string]string`.
     pub(crate) fn go_name(&self) -> String {
         match self {
-            Self::Scalar(_, name) => (*name).to_owned(),
             Self::Special(special) => match special {
                 Special::Time => "v1.Time".to_owned(),
                 Special::MicroTime => "v1.MicroTime".to_owned(),
@@ -283,7 +285,9 @@ impl TypeExpr {
                 format!("{package}.{last}")
             }
             Self::Pointer(inner) => inner.go_name(),
-            Self::List(_, Some(name)) | Self::Map(_, Some(name)) => (*name).to_owned(),
+            Self::Scalar(_, name) | Self::List(_, Some(name)) | Self::Map(_, Some(name)) => {
+                (*name).to_owned()
+            }
             Self::List(inner, None) => format!("[]{}", inner.go_name()),
             Self::Map(inner, None) => format!("map[string]{}", inner.go_name()),
         }

@@ -21,7 +21,11 @@ impl Kinds {
     fn new(all: Vec<Arc<Resource>>, generation: u64) -> Self {
         let key = |r: &Resource| (r.group.clone(), r.version.clone(), r.plural.clone());
         let by_path = all.iter().enumerate().map(|(i, r)| (key(r), i)).collect();
-        Self { all, by_path, generation }
+        Self {
+            all,
+            by_path,
+            generation,
+        }
     }
 
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
@@ -36,11 +40,18 @@ impl Kinds {
     /// One resource for each collection: the first version listed.
     pub(crate) fn collections(&self) -> Vec<Arc<Resource>> {
         let mut seen = std::collections::BTreeSet::new();
-        self.all.iter().filter(|r| seen.insert(r.collection.clone())).cloned().collect()
+        self.all
+            .iter()
+            .filter(|r| seen.insert(r.collection.clone()))
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn by_collection(&self, collection: &str) -> Option<Arc<Resource>> {
-        self.all.iter().find(|r| *r.collection == *collection).cloned()
+        self.all
+            .iter()
+            .find(|r| *r.collection == *collection)
+            .cloned()
     }
 
     /// The versions of `group`, the preferred one first.
@@ -70,9 +81,15 @@ impl Kinds {
 /// The order of versions that Kubernetes prefers: v2, v1, v1beta2, v1beta1, v1alpha1, then others.
 /// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/#version-priority>
 pub(crate) fn version_rank(version: &str) -> (u8, u64, u64) {
-    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let Ok(major) = rest[..digits].parse() else { return (0, 0, 0) };
+    let Some(rest) = version.strip_prefix('v') else {
+        return (0, 0, 0);
+    };
+    let digits = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    let Ok(major) = rest[..digits].parse() else {
+        return (0, 0, 0);
+    };
     let stage = &rest[digits..];
     if stage.is_empty() {
         return (3, major, 0);
@@ -82,7 +99,9 @@ pub(crate) fn version_rank(version: &str) -> (u8, u64, u64) {
         (_, Some(minor)) => (1, minor),
         _ => return (0, 0, 0),
     };
-    minor.parse().map_or((0, 0, 0), |minor| (rank, major, minor))
+    minor
+        .parse()
+        .map_or((0, 0, 0), |minor| (rank, major, minor))
 }
 
 /// The kinds served now; changes when definitions do.
@@ -96,11 +115,18 @@ impl Registry {
     pub(crate) fn new() -> Self {
         let builtin: Vec<_> = rows::builtin().into_iter().map(Arc::new).collect();
         let current = RwLock::new(Arc::new(Kinds::new(builtin.clone(), 0)));
-        Self { builtin, custom: RwLock::default(), current }
+        Self {
+            builtin,
+            custom: RwLock::default(),
+            current,
+        }
     }
 
     pub(crate) fn kinds(&self) -> Arc<Kinds> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Serves the kinds of one definition, or stops serving them when there are none.
@@ -109,7 +135,10 @@ impl Registry {
         if resources.is_empty() {
             custom.remove(definition);
         } else {
-            custom.insert(definition.to_owned(), resources.into_iter().map(Arc::new).collect());
+            custom.insert(
+                definition.to_owned(),
+                resources.into_iter().map(Arc::new).collect(),
+            );
         }
         let mut all = self.builtin.clone();
         let mut added: Vec<_> = custom.values().flatten().cloned().collect();
@@ -130,7 +159,10 @@ pub(crate) fn custom(definition: &Value) -> Result<Vec<Resource>, Vec<FieldError
     let plural = meta::text(definition, "/spec/names/plural");
     let kind = meta::text(definition, "/spec/names/kind");
     let owned = |pointer: &str| -> Vec<String> {
-        meta::strings(definition, pointer).into_iter().map(str::to_owned).collect()
+        meta::strings(definition, pointer)
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
     };
     let or = |pointer: &str, other: String| match meta::text(definition, pointer) {
         "" => other,
@@ -142,7 +174,10 @@ pub(crate) fn custom(definition: &Value) -> Result<Vec<Resource>, Vec<FieldError
         let custom_schema = match openapi {
             Some(openapi) => Some(Arc::new(Schema::compile(openapi).map_err(|errors| {
                 let base = format!("spec.versions[{index}].schema");
-                errors.into_iter().map(|error| under(&base, error)).collect::<Vec<_>>()
+                errors
+                    .into_iter()
+                    .map(|error| under(&base, error))
+                    .collect::<Vec<_>>()
             })?)),
             None => None,
         };
@@ -181,7 +216,10 @@ pub(crate) fn custom(definition: &Value) -> Result<Vec<Resource>, Vec<FieldError
             generation: true,
             custom: true,
             collection: Arc::from(format!("{group}/{plural}")),
-            columns: meta::list(version, "/additionalPrinterColumns").iter().map(column).collect(),
+            columns: meta::list(version, "/additionalPrinterColumns")
+                .iter()
+                .map(column)
+                .collect(),
             selectable,
             custom_schema,
             openapi: openapi.cloned().map(Arc::new),

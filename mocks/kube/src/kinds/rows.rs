@@ -73,12 +73,30 @@ const ROWS: &[Row] = &[
         short: &["svc"],
         categories: &["all"],
         status: true,
-        fields: &[("spec.clusterIP", "/spec/clusterIP"), ("spec.type", "/spec/type")],
+        fields: &[
+            ("spec.clusterIP", "/spec/clusterIP"),
+            ("spec.type", "/spec/type"),
+        ],
         ..NONE
     },
-    Row { kind: "Secret", plural: "secrets", fields: &[("type", "/type")], ..NONE },
-    Row { kind: "ConfigMap", plural: "configmaps", short: &["cm"], ..NONE },
-    Row { kind: "ServiceAccount", plural: "serviceaccounts", short: &["sa"], ..NONE },
+    Row {
+        kind: "Secret",
+        plural: "secrets",
+        fields: &[("type", "/type")],
+        ..NONE
+    },
+    Row {
+        kind: "ConfigMap",
+        plural: "configmaps",
+        short: &["cm"],
+        ..NONE
+    },
+    Row {
+        kind: "ServiceAccount",
+        plural: "serviceaccounts",
+        short: &["sa"],
+        ..NONE
+    },
     Row {
         kind: "Event",
         plural: "events",
@@ -89,7 +107,10 @@ const ROWS: &[Row] = &[
             ("involvedObject.name", "/involvedObject/name"),
             ("involvedObject.uid", "/involvedObject/uid"),
             ("involvedObject.apiVersion", "/involvedObject/apiVersion"),
-            ("involvedObject.resourceVersion", "/involvedObject/resourceVersion"),
+            (
+                "involvedObject.resourceVersion",
+                "/involvedObject/resourceVersion",
+            ),
             ("involvedObject.fieldPath", "/involvedObject/fieldPath"),
             ("reason", "/reason"),
             ("reportingComponent", "/reportingComponent"),
@@ -107,7 +128,12 @@ const ROWS: &[Row] = &[
         fields: &[("spec.unschedulable", "/spec/unschedulable")],
         ..NONE
     },
-    Row { kind: "Endpoints", plural: "endpoints", short: &["ep"], ..NONE },
+    Row {
+        kind: "Endpoints",
+        plural: "endpoints",
+        short: &["ep"],
+        ..NONE
+    },
     Row {
         group: "apps",
         kind: "Deployment",
@@ -138,7 +164,12 @@ const ROWS: &[Row] = &[
         generation: true,
         ..NONE
     },
-    Row { group: "coordination.k8s.io", kind: "Lease", plural: "leases", ..NONE },
+    Row {
+        group: "coordination.k8s.io",
+        kind: "Lease",
+        plural: "leases",
+        ..NONE
+    },
     Row {
         group: "events.k8s.io",
         kind: "Event",
@@ -174,9 +205,25 @@ const ROWS: &[Row] = &[
         generation: true,
         ..NONE
     },
-    Row { group: RBAC, kind: "Role", plural: "roles", ..NONE },
-    Row { group: RBAC, kind: "RoleBinding", plural: "rolebindings", ..NONE },
-    Row { group: RBAC, kind: "ClusterRole", plural: "clusterroles", namespaced: false, ..NONE },
+    Row {
+        group: RBAC,
+        kind: "Role",
+        plural: "roles",
+        ..NONE
+    },
+    Row {
+        group: RBAC,
+        kind: "RoleBinding",
+        plural: "rolebindings",
+        ..NONE
+    },
+    Row {
+        group: RBAC,
+        kind: "ClusterRole",
+        plural: "clusterroles",
+        namespaced: false,
+        ..NONE
+    },
     Row {
         group: RBAC,
         kind: "ClusterRoleBinding",
@@ -248,7 +295,11 @@ fn resource(row: &Row) -> Resource {
         custom: false,
         collection,
         columns: Vec::new(),
-        selectable: row.fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        selectable: row
+            .fields
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
         custom_schema: None,
         openapi: None,
         warning: None,

@@ -70,10 +70,10 @@ fn add(
             let Value::Array(items) = list else {
                 return Err(DecodeError::Malformed(message));
             };
-            if let (TypeExpr::Scalar(scalar, _), Field::Bytes(packed)) = (&**inner, field) {
-                if !matches!(scalar, Scalar::String | Scalar::Bytes) {
-                    return unpack(*scalar, packed, items, message);
-                }
+            if let (TypeExpr::Scalar(scalar, _), Field::Bytes(packed)) = (&**inner, field)
+                && !matches!(scalar, Scalar::String | Scalar::Bytes)
+            {
+                return unpack(*scalar, packed, items, message);
             }
             items.push(single(inner, field, message)?);
             Ok(())
@@ -157,7 +157,7 @@ fn single(ty: &TypeExpr, field: Field<'_>, message: &'static str) -> Result<Valu
         (TypeExpr::Scalar(Scalar::Bytes, _), Field::Bytes(bytes)) => {
             json!(base64::engine::general_purpose::STANDARD.encode(bytes))
         }
-        (TypeExpr::Scalar(Scalar::Float64, _), Field::Fixed64(bits)) => json!(f64::from_bits(bits)),
+        (TypeExpr::Scalar(Scalar::Float64, _), Field::Fixed64(bits)) => float(f64::from_bits(bits)),
         (TypeExpr::Scalar(scalar, _), Field::Varint(value)) => number(*scalar, value),
         _ => return Err(malformed()),
     })
@@ -178,5 +178,19 @@ fn number(scalar: Scalar, value: u64) -> Value {
         Scalar::Uint32 => json!(value as u32),
         Scalar::Uint64 => json!(value),
         _ => json!(value as i64),
+    }
+}
+
+/// Go writes a whole number without a fraction.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "checked to be whole and small"
+)]
+fn float(value: f64) -> Value {
+    let whole = value.fract() == 0.0 && value.abs() < 1e15;
+    if whole {
+        json!(value as i64)
+    } else {
+        json!(value)
     }
 }

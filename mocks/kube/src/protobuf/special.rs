@@ -134,7 +134,7 @@ fn schema_or(special: Special, bytes: &[u8]) -> Result<Value, DecodeError> {
                 list.push(Value::Object(message::decode(JSON_SCHEMA_PROPS, inner)?));
             }
             (Special::SchemaOrStrings, (2, Field::Bytes(inner))) => {
-                list.push(json!(wire::text(inner)))
+                list.push(json!(wire::text(inner)));
             }
             _ => {}
         }

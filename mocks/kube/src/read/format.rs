@@ -41,7 +41,10 @@ impl Format {
                 continue;
             }
             let parameters: Vec<&str> = parameters.collect();
-            let version = parameters.iter().find_map(|p| p.strip_prefix("v=")).unwrap_or("v1");
+            let version = parameters
+                .iter()
+                .find_map(|p| p.strip_prefix("v="))
+                .unwrap_or("v1");
             if version != "v1" {
                 continue;
             }
@@ -95,7 +98,10 @@ pub(super) fn table(
         })
         .collect();
     let revision = match objects {
-        [one] => one.pointer("/metadata/resourceVersion").cloned().unwrap_or_else(|| json!("")),
+        [one] => one
+            .pointer("/metadata/resourceVersion")
+            .cloned()
+            .unwrap_or_else(|| json!("")),
         _ => json!(""),
     };
     json!({

@@ -27,7 +27,7 @@ use crate::{events, meta};
 const DEFAULT_SECONDS: u64 = 1_800;
 
 /// How often a watch that wants bookmarks gets one.
-const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
 
 /// How many changes are sent in one piece.
 const BATCH: usize = 256;
@@ -77,9 +77,14 @@ pub(crate) fn watch(
         None => wanted == 0,
     };
     let (cursor, initial) = if synthetic {
-        let page = shared.store.page(&at.resource.collection, namespace_of(at), None);
+        let page = shared
+            .store
+            .page(&at.resource.collection, namespace_of(at), None);
         let page = page.map_err(|_| too_old(wanted, current))?;
-        (page.revision, page.objects.into_iter().map(|(_, object)| object).collect())
+        (
+            page.revision,
+            page.objects.into_iter().map(|(_, object)| object).collect(),
+        )
     } else {
         let from = if wanted == 0 { current } else { wanted };
         // Whether the history reaches back is known before the answer starts.
@@ -88,7 +93,10 @@ pub(crate) fn watch(
         (from, VecDeque::new())
     };
     let now = shared.clock.now();
-    let seconds = match query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0) {
+    let seconds = match query
+        .number("timeoutSeconds")?
+        .filter(|seconds| *seconds > 0)
+    {
         Some(seconds) => seconds,
         None => DEFAULT_SECONDS + shared.random.below(DEFAULT_SECONDS),
     };
@@ -114,8 +122,14 @@ pub(crate) fn watch(
     });
     let mut reply = Response::new(ResponseBody::stream(stream));
     let headers = reply.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
     Ok(reply)
 }
 
@@ -205,7 +219,9 @@ impl Watch {
 
     fn show_initial(&mut self, out: &mut BytesMut) {
         for _ in 0..BATCH {
-            let Some(stored) = self.initial.pop_front() else { break };
+            let Some(stored) = self.initial.pop_front() else {
+                break;
+            };
             let object = events::shown(&self.at.resource, &stored);
             if self.wants(&object) {
                 self.emit(out, "ADDED", &object);
@@ -221,7 +237,11 @@ impl Watch {
         // Marks the current value as seen before reading, so that a later change wakes.
         self.changed.borrow_and_update();
         loop {
-            match self.shared.store.events(&self.at.resource.collection, self.cursor, BATCH) {
+            match self
+                .shared
+                .store
+                .events(&self.at.resource.collection, self.cursor, BATCH)
+            {
                 Err(expired) => {
                     let error = too_old(self.cursor, expired.oldest);
                     let line = json!({"type": "ERROR", "object": error.to_value()});
@@ -247,11 +267,18 @@ impl Watch {
         if namespace_of(&self.at).is_some_and(|namespace| namespace != event.key.namespace) {
             return;
         }
-        if self.only.as_deref().is_some_and(|only| only != event.key.name) {
+        if self
+            .only
+            .as_deref()
+            .is_some_and(|only| only != event.key.name)
+        {
             return;
         }
         let object = events::shown(&self.at.resource, &event.object);
-        let before = event.previous.as_ref().map(|p| events::shown(&self.at.resource, p));
+        let before = event
+            .previous
+            .as_ref()
+            .map(|p| events::shown(&self.at.resource, p));
         let was = before.as_ref().is_some_and(|before| self.wants(before));
         let is = event.change != Change::Deleted && self.wants(&object);
         match (was, is) {
@@ -275,7 +302,9 @@ impl Watch {
     }
 
     fn wants(&self, object: &Value) -> bool {
-        self.only.as_deref().is_none_or(|only| only == meta::name(object))
+        self.only
+            .as_deref()
+            .is_none_or(|only| only == meta::name(object))
             && self.selector.matches(object)
     }
 
@@ -326,8 +355,7 @@ impl Watch {
                 "metadata": metadata,
             }),
             Format::Table(include) => {
-                let mut table =
-                    format::table(&self.shared, &self.at.resource, &[], include, false);
+                let mut table = format::table(&self.shared, &self.at.resource, &[], include, false);
                 table["metadata"] = json!({"resourceVersion": self.cursor.to_string()});
                 let object = json!({
                     "kind": "PartialObjectMetadata",

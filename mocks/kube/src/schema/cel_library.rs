@@ -385,13 +385,13 @@ fn quantity(name: &str, first: &Value, second: Option<&Value>) -> Outcome {
 
 fn compare(name: &str, first: &Value, second: Option<&Value>) -> Outcome {
     let second = second.ok_or_else(|| ExecutionError::invalid_argument_count(2, 1))?;
-    let ordering = match (opaque::<Semver>(first), opaque::<Semver>(second)) {
-        (Some(left), Some(right)) => left.compare(right),
-        _ => {
+    let ordering =
+        if let (Some(left), Some(right)) = (opaque::<Semver>(first), opaque::<Semver>(second)) {
+            left.compare(right)
+        } else {
             let left = need::<Quantity>(first, "kubernetes.Quantity")?;
             left.cmp(need::<Quantity>(second, "kubernetes.Quantity")?)
-        }
-    };
+        };
     Ok(match name {
         "isGreaterThan" => Value::Bool(ordering == Ordering::Greater),
         "isLessThan" => Value::Bool(ordering == Ordering::Less),

@@ -244,6 +244,7 @@ impl Builder {
             additional: of.additional,
             items: of.items,
             go: of.go.clone(),
+            or_schema: of.or_schema,
             map_atomic: of.map_atomic || field.map_atomic,
             list: field.list.map(list_kind),
             patch_strategy: field.patch_strategy,
@@ -294,9 +295,8 @@ impl Builder {
             // One schema, a list of them, a boolean or strings: where it is an object it is one schema.
             Special::SchemaOrArray | Special::SchemaOrBool | Special::SchemaOrStrings => {
                 let id = self.structure(JSON_SCHEMA_PROPS);
-                node.additional = Some(Additional::Nothing);
                 node.items = Some(id);
-                node.not = Some(id);
+                node.or_schema = Some(id);
             }
         }
     }

@@ -97,7 +97,9 @@ fn visit(schema: &Schema, id: NodeId, value: &Value, place: &Place<'_>) -> Optio
             )
         }),
         (TypeExpr::Scalar(scalar, go_name), _) => self::scalar(*scalar, go_name, value, place),
-        (TypeExpr::Special(special), _) => self::special(schema, *special, node.not, value, place),
+        (TypeExpr::Special(special), _) => {
+            self::special(schema, *special, node.or_schema, value, place)
+        }
         (other, _) => Some(place.mismatch(word(value), &other.go_name())),
     }
 }
@@ -111,9 +113,10 @@ fn scalar(scalar: Scalar, go_name: &str, value: &Value, place: &Place<'_>) -> Op
         _ => true,
     };
     match (scalar, value) {
-        (Scalar::String, Value::String(_)) | (Scalar::Bool, Value::Bool(_)) => None,
+        (Scalar::String, Value::String(_))
+        | (Scalar::Bool, Value::Bool(_))
+        | (Scalar::Float64, Value::Number(_)) => None,
         (Scalar::Bytes, Value::String(text)) => base64_error(text),
-        (Scalar::Float64, Value::Number(_)) => None,
         (Scalar::Int32 | Scalar::Int64 | Scalar::Uint32 | Scalar::Uint64, Value::Number(n)) => {
             if in_range(n) {
                 return None;
@@ -144,12 +147,14 @@ fn special(
         (Special::MicroTime, Value::String(text)) if !text.is_empty() => {
             time_error(text, "2006-01-02T15:04:05.000000Z07:00")
         }
-        (Special::Time | Special::MicroTime | Special::Duration, Value::String(_)) => None,
+        (
+            Special::Time | Special::MicroTime | Special::Duration | Special::IntOrString,
+            Value::String(_),
+        )
+        | (Special::Quantity, Value::Number(_)) => None,
         (Special::Time | Special::MicroTime | Special::Duration, _) => plain("string"),
         (Special::Quantity, Value::String(text)) => Quantity::parse(text).err(),
-        (Special::Quantity, Value::Number(_)) => None,
         (Special::Quantity, other) => Quantity::parse(&other.to_string()).err(),
-        (Special::IntOrString, Value::String(_)) => None,
         (Special::IntOrString, Value::Number(n)) => {
             let fits = n.as_i64().is_some_and(|i| i32::try_from(i).is_ok());
             if fits {
@@ -172,14 +177,25 @@ fn special(
     }
 }
 
+/// A time that Go does not read in `layout`: RFC 3339, with exactly six digits of a second where the layout has them.
 fn time_error(text: &str, layout: &str) -> Option<String> {
-    if text.parse::<jiff::Timestamp>().is_ok() {
-        return None;
-    }
     let quoted = super::text::quote(text);
-    Some(format!(
-        "parsing time {quoted} as \"{layout}\": cannot parse {quoted} as \"2006\""
-    ))
+    let failed = |rest: &str, part: &str| {
+        let rest = super::text::quote(rest);
+        Some(format!(
+            "parsing time {quoted} as \"{layout}\": cannot parse {rest} as \"{part}\""
+        ))
+    };
+    if text.parse::<jiff::Timestamp>().is_err() {
+        return failed(text, "2006");
+    }
+    let rest = text.get(19..).unwrap_or_default();
+    let digits = rest.strip_prefix('.').unwrap_or_default();
+    let count = digits.bytes().take_while(u8::is_ascii_digit).count();
+    if layout.contains(".000000") && count != 6 {
+        return failed(rest, ".000000");
+    }
+    None
 }
 
 /// Go names the position of the first byte that is not of the alphabet, or the end of a truncated text.
@@ -199,7 +215,7 @@ pub(crate) fn base64_error(text: &str) -> Option<String> {
         .position(|b| !alphabet(b) && b != b'\n' && b != b'\r')
     {
         Some(position) => position,
-        None if text.len() % 4 != 0 && body.len() == text.len() => text.len() / 4 * 4,
+        None if !text.len().is_multiple_of(4) && body.len() == text.len() => text.len() / 4 * 4,
         None => text.len(),
     };
     Some(format!("illegal base64 data at input byte {position}"))

@@ -281,7 +281,7 @@ fn luhn(text: &str) -> bool {
             }
         })
         .sum();
-    (13..=16).contains(&digits.len()) && sum % 10 == 0
+    (13..=16).contains(&digits.len()) && sum.is_multiple_of(10)
 }
 
 fn base64_text(text: &str) -> bool {

@@ -82,6 +82,8 @@ pub(super) struct Node {
     pub(super) map_atomic: bool,
     pub(super) patch_strategy: Option<&'static str>,
     pub(super) merge_key: Option<&'static str>,
+    /// For the built-in types that are a schema or something else, the node of the schema.
+    pub(super) or_schema: Option<NodeId>,
     /// The Go type, for built-in kinds.
     pub(super) go: Option<TypeExpr>,
 }

@@ -99,6 +99,9 @@ impl Walk {
 fn known(schema: &Schema, id: Option<NodeId>, name: &str) -> Known {
     let Some(id) = id else { return Known::Unknown };
     let node: &Node = schema.at(id);
+    if node.or_schema.is_some() {
+        return known(schema, node.or_schema, name);
+    }
     let resource = node.embedded || (schema.resource && id == schema.root);
     if resource && (name == "apiVersion" || name == "kind") {
         return Known::Free;

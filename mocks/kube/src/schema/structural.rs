@@ -125,7 +125,7 @@ fn outer(schema: &Value, level: Level, path: &str, errors: &mut Vec<FieldError>)
     let skip_first = schema
         .get("allOf")
         .and_then(|all| all.get(0))
-        .is_some_and(|first| int_or_string_pattern(first));
+        .is_some_and(&int_or_string_pattern);
     junctors(
         schema,
         int_or_string_pattern(schema),
@@ -187,15 +187,15 @@ fn types(schema: &Value, level: Level, path: &str, errors: &mut Vec<FieldError>)
     }
     if level == Level::Root || embedded {
         for name in ["kind", "apiVersion"] {
-            if let Some(inner) = schema.pointer(&format!("/properties/{name}")) {
-                if word(inner, "type") != "string" {
-                    let at = child(&key(&child(path, "properties"), name), "type");
-                    errors.push(FieldError::invalid_str(
-                        &at,
-                        word(inner, "type"),
-                        "must be string",
-                    ));
-                }
+            if let Some(inner) = schema.pointer(&format!("/properties/{name}"))
+                && word(inner, "type") != "string"
+            {
+                let at = child(&key(&child(path, "properties"), name), "type");
+                errors.push(FieldError::invalid_str(
+                    &at,
+                    word(inner, "type"),
+                    "must be string",
+                ));
             }
         }
     }

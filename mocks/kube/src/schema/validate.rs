@@ -175,11 +175,11 @@ fn string(node: &Node, value: &str, path: &str) -> Vec<FieldError> {
         let problem = format!("{path} in body should be at least {min} chars long");
         return vec![FieldError::invalid_str(path, value, &problem)];
     }
-    if let Some((pattern, regex)) = &limits.pattern {
-        if !regex.is_match(value) {
-            let problem = format!("{path} in body should match '{pattern}'");
-            return vec![FieldError::invalid_str(path, value, &problem)];
-        }
+    if let Some((pattern, regex)) = &limits.pattern
+        && !regex.is_match(value)
+    {
+        let problem = format!("{path} in body should match '{pattern}'");
+        return vec![FieldError::invalid_str(path, value, &problem)];
     }
     Vec::new()
 }
@@ -208,7 +208,7 @@ fn number(node: &Node, value: &Value, path: &str) -> Vec<FieldError> {
     if let Some(problem) = out_of_range(node, value, path) {
         errors.push(FieldError::invalid_str("", "", &problem));
     }
-    let whole = !value.as_f64().is_none_or(|_| value.as_i64().is_none());
+    let whole = value.as_f64().is_some_and(|_| value.as_i64().is_some());
     // Bounds of integers print as integers.
     let bound = |limit: f64| {
         if whole {

@@ -85,7 +85,13 @@ impl Collection {
         } else {
             self.objects.insert(key.clone(), object.clone());
         }
-        self.history.push_back(Event { revision, change, key, object, previous });
+        self.history.push_back(Event {
+            revision,
+            change,
+            key,
+            object,
+            previous,
+        });
         if self.history.len() > HISTORY
             && let Some(oldest) = self.history.pop_front()
         {
@@ -113,10 +119,17 @@ impl Collection {
         limit: usize,
     ) -> Result<Vec<Event>, Expired> {
         if after < self.forgotten {
-            return Err(Expired { oldest: self.forgotten });
+            return Err(Expired {
+                oldest: self.forgotten,
+            });
         }
-        let start = self.history.partition_point(|event| event.revision <= after);
-        let events = self.history.range(start..).take_while(|event| event.revision <= visible);
+        let start = self
+            .history
+            .partition_point(|event| event.revision <= after);
+        let events = self
+            .history
+            .range(start..)
+            .take_while(|event| event.revision <= visible);
         Ok(events.take(limit).cloned().collect())
     }
 
@@ -145,13 +158,23 @@ impl Collection {
         let at = from.map_or(revision, |(_, at)| at);
         let newer = self.history.partition_point(|event| event.revision <= at);
         if from.is_none() || (newer == self.history.len() && at >= self.forgotten) {
-            return Ok(Page { revision: at, objects: current.collect() });
+            return Ok(Page {
+                revision: at,
+                objects: current.collect(),
+            });
         }
         if at < self.forgotten {
-            return Err(Expired { oldest: self.forgotten });
+            return Err(Expired {
+                oldest: self.forgotten,
+            });
         }
         let mut objects: BTreeMap<ObjectKey, Arc<Value>> = current.collect();
-        for event in self.history.range(newer..).rev().filter(|event| within(&event.key)) {
+        for event in self
+            .history
+            .range(newer..)
+            .rev()
+            .filter(|event| within(&event.key))
+        {
             match &event.previous {
                 Some(previous) => objects.insert(event.key.clone(), previous.clone()),
                 None => objects.remove(&event.key),
@@ -159,9 +182,17 @@ impl Collection {
         }
         let objects = objects.split_off(&match start {
             Bound::Excluded(key) | Bound::Included(key) => key,
-            Bound::Unbounded => ObjectKey { namespace: String::new(), name: String::new() },
+            Bound::Unbounded => ObjectKey {
+                namespace: String::new(),
+                name: String::new(),
+            },
         });
-        let objects = objects.into_iter().filter(|(key, _)| from.is_none_or(|(f, _)| key > f));
-        Ok(Page { revision: at, objects: objects.collect() })
+        let objects = objects
+            .into_iter()
+            .filter(|(key, _)| from.is_none_or(|(f, _)| key > f));
+        Ok(Page {
+            revision: at,
+            objects: objects.collect(),
+        })
     }
 }

@@ -24,9 +24,10 @@ pub(super) fn open(path: &Path) -> Result<Stored, Error> {
     let database = Database::create(path).map_err(|e| failed(e.into()))?;
     let read = database.begin_read().map_err(|e| failed(e.into()))?;
     let revision = match read.open_table(META) {
-        Ok(table) => {
-            table.get(REVISION).map_err(|e| failed(e.into()))?.map_or(1, |value| value.value())
-        }
+        Ok(table) => table
+            .get(REVISION)
+            .map_err(|e| failed(e.into()))?
+            .map_or(1, |value| value.value()),
         Err(TableError::TableDoesNotExist(_)) => 1,
         Err(error) => return Err(failed(error.into())),
     };
@@ -35,13 +36,18 @@ pub(super) fn open(path: &Path) -> Result<Stored, Error> {
         Ok(table) => {
             for entry in table.iter().map_err(|e| failed(e.into()))? {
                 let (key, value) = entry.map_err(|e| failed(e.into()))?;
-                let object = serde_json::from_slice(value.value()).map_err(|source| {
-                    Error::Decode { key: key.value().replace('\0', " "), source }
-                })?;
+                let object =
+                    serde_json::from_slice(value.value()).map_err(|source| Error::Decode {
+                        key: key.value().replace('\0', " "),
+                        source,
+                    })?;
                 let mut parts = key.value().split('\0').map(str::to_owned);
                 let mut next = || parts.next().unwrap_or_default();
                 let collection = Arc::from(next());
-                let key = ObjectKey { namespace: next(), name: next() };
+                let key = ObjectKey {
+                    namespace: next(),
+                    name: next(),
+                };
                 objects.push((Location { collection, key }, object));
             }
         }
@@ -74,7 +80,9 @@ fn write(database: &Database, group: &Group) -> Result<(), redb::Error> {
                 }
             }
         }
-        transaction.open_table(META)?.insert(REVISION, group.revision)?;
+        transaction
+            .open_table(META)?
+            .insert(REVISION, group.revision)?;
     }
     transaction.commit()?;
     Ok(())
@@ -85,7 +93,10 @@ pub(super) fn start_writer(store: &Arc<Store>, database: Database, tasks: &Tasks
     let (store, database, stop) = (store.clone(), Arc::new(database), tasks.clone());
     tasks.spawn_graceful("local kube storage", async move {
         loop {
-            let stopping = stop.until_cancelled(store.to_write.notified()).await.is_err();
+            let stopping = stop
+                .until_cancelled(store.to_write.notified())
+                .await
+                .is_err();
             while let Some(group) = store.next_group() {
                 let revision = group.revision;
                 let database = database.clone();
@@ -112,7 +123,10 @@ impl Store {
             return None;
         }
         let changes = std::mem::take(&mut state.unwritten);
-        Some(Group { revision: state.revision, changes })
+        Some(Group {
+            revision: state.revision,
+            changes,
+        })
     }
 
     /// Nothing writes any more: whoever still waits must not wait for ever.
@@ -132,7 +146,10 @@ impl Store {
             // A disk that failed once has a hole in its history; nothing after it may count as written.
             written.failed |= failed;
             if !written.failed {
-                *written = Written { revision, failed: false };
+                *written = Written {
+                    revision,
+                    failed: false,
+                };
             }
         });
     }

@@ -2,8 +2,10 @@ use jiff::Timestamp;
 
 /// How long ago a time was, as `kubectl` prints ages: `5s`, `3m20s`, `25h`, `4d2h`, `2y10d`.
 pub(super) fn since(time: &str, now: Timestamp) -> String {
-    time.parse::<Timestamp>()
-        .map_or_else(|_| "<unknown>".to_owned(), |time| human(now.duration_since(time).as_secs()))
+    time.parse::<Timestamp>().map_or_else(
+        |_| "<unknown>".to_owned(),
+        |time| human(now.duration_since(time).as_secs()),
+    )
 }
 
 /// A number of seconds in at most two units; small ones count more.
@@ -15,7 +17,11 @@ fn human(seconds: i64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3_600);
     let (days, years) = (hours / 24, hours / 24 / 365);
     let two = |big: i64, unit: &str, small: i64, small_unit: &str| {
-        if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{small_unit}") }
+        if small == 0 {
+            format!("{big}{unit}")
+        } else {
+            format!("{big}{unit}{small}{small_unit}")
+        }
     };
     if seconds < 120 {
         format!("{seconds}s")

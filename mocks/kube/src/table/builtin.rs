@@ -6,134 +6,24 @@ use crate::kinds::Resource;
 use crate::meta::{list, name, strings, text};
 use crate::selector::print_selector;
 
-/// Columns after the name: title and priority; those of priority 1 show with `-o wide`.
-type Columns = &'static [(&'static str, i64)];
-
-const AGE: (&str, i64) = ("Age", 0);
-
-pub(super) fn columns(resource: &Resource) -> Option<Columns> {
-    if resource.custom {
-        return None;
-    }
-    Some(match resource.kind.as_str() {
-        "Namespace" => &[("Status", 0), AGE],
-        "Pod" => &[
-            ("Ready", 0),
-            ("Status", 0),
-            ("Restarts", 0),
-            AGE,
-            ("IP", 1),
-            ("Node", 1),
-            ("Nominated Node", 1),
-            ("Readiness Gates", 1),
-        ],
-        "Service" => &[
-            ("Type", 0),
-            ("Cluster-IP", 0),
-            ("External-IP", 0),
-            ("Port(s)", 0),
-            AGE,
-            ("Selector", 1),
-        ],
-        "Secret" => &[("Type", 0), ("Data", 0), AGE],
-        "ConfigMap" => &[("Data", 0), AGE],
-        "ServiceAccount" => &[("Secrets", 0), AGE],
-        "Event" => &[
-            ("Last Seen", 0),
-            ("Type", 0),
-            ("Reason", 0),
-            ("Object", 0),
-            ("Subobject", 1),
-            ("Source", 1),
-            ("Message", 0),
-            ("First Seen", 1),
-            ("Count", 1),
-            ("Name", 1),
-        ],
-        "Node" => &[
-            ("Status", 0),
-            ("Roles", 0),
-            AGE,
-            ("Version", 0),
-            ("Internal-IP", 1),
-            ("External-IP", 1),
-            ("OS-Image", 1),
-            ("Kernel-Version", 1),
-            ("Container-Runtime", 1),
-        ],
-        "Endpoints" => &[("Endpoints", 0), AGE],
-        "Deployment" => &[
-            ("Ready", 0),
-            ("Up-to-date", 0),
-            ("Available", 0),
-            AGE,
-            ("Containers", 1),
-            ("Images", 1),
-            ("Selector", 1),
-        ],
-        "ReplicaSet" => &[
-            ("Desired", 0),
-            ("Current", 0),
-            ("Ready", 0),
-            AGE,
-            ("Containers", 1),
-            ("Images", 1),
-            ("Selector", 1),
-        ],
-        "EndpointSlice" => &[("AddressType", 0), ("Ports", 0), ("Endpoints", 0), AGE],
-        "Lease" => &[("Holder", 0), AGE],
-        "HorizontalPodAutoscaler" => &[
-            ("Reference", 0),
-            ("Targets", 0),
-            ("MinPods", 0),
-            ("MaxPods", 0),
-            ("Replicas", 0),
-            AGE,
-        ],
-        "PodDisruptionBudget" => {
-            &[("Min Available", 0), ("Max Unavailable", 0), ("Allowed Disruptions", 0), AGE]
-        }
-        "Role" | "ClusterRole" | "CustomResourceDefinition" => &[("Created At", 0)],
-        "RoleBinding" | "ClusterRoleBinding" => &[
-            ("Role", 0),
-            AGE,
-            ("Users", 1),
-            ("Groups", 1),
-            ("ServiceAccounts", 1),
-        ],
-        "Ingress" => &[("Class", 0), ("Hosts", 0), ("Address", 0), ("Ports", 0), AGE],
-        "IngressClass" => &[("Controller", 0), ("Parameters", 0), AGE],
-        _ => return None,
-    })
-}
-
-/// Columns that hold whole numbers.
-pub(super) fn is_number(column: &str) -> bool {
-    const NUMBERS: &[&str] = &[
-        "Data",
-        "Secrets",
-        "Count",
-        "Up-to-date",
-        "Available",
-        "Desired",
-        "Current",
-        "Replicas",
-        "MaxPods",
-        "Allowed Disruptions",
-    ];
-    NUMBERS.contains(&column)
-}
-
 fn number(object: &Value, pointer: &str) -> i64 {
     object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
 fn or(text: &str, other: &str) -> Value {
-    if text.is_empty() { other.into() } else { text.into() }
+    if text.is_empty() {
+        other.into()
+    } else {
+        text.into()
+    }
 }
 
 fn joined(items: &[String], empty: &str) -> Value {
-    if items.is_empty() { empty.into() } else { items.join(",").into() }
+    if items.is_empty() {
+        empty.into()
+    } else {
+        items.join(",").into()
+    }
 }
 
 /// At most three, and how many more there are.
@@ -180,8 +70,12 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
         "Node" => node(object, age),
         "Endpoints" => vec![shortened(&endpoints(object), "<none>"), age],
         "Deployment" => vec![
-            format!("{}/{}", number(object, "/status/readyReplicas"), number(object, "/spec/replicas"))
-                .into(),
+            format!(
+                "{}/{}",
+                number(object, "/status/readyReplicas"),
+                number(object, "/spec/replicas")
+            )
+            .into(),
             number(object, "/status/updatedReplicas").into(),
             number(object, "/status/availableReplicas").into(),
             age,
@@ -201,7 +95,11 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
         "EndpointSlice" => {
             let ports: Vec<String> = list(object, "/ports")
                 .iter()
-                .map(|port| port["port"].as_i64().map_or("*".to_owned(), |port| port.to_string()))
+                .map(|port| {
+                    port["port"]
+                        .as_i64()
+                        .map_or("*".to_owned(), |port| port.to_string())
+                })
                 .collect();
             let addresses: Vec<String> = list(object, "/endpoints")
                 .iter()
@@ -254,8 +152,18 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
                     .collect();
                 joined(&all, "")
             };
-            let role = format!("{}/{}", text(object, "/roleRef/kind"), text(object, "/roleRef/name"));
-            vec![role.into(), age, subjects("User"), subjects("Group"), subjects("ServiceAccount")]
+            let role = format!(
+                "{}/{}",
+                text(object, "/roleRef/kind"),
+                text(object, "/roleRef/name")
+            );
+            vec![
+                role.into(),
+                age,
+                subjects("User"),
+                subjects("Group"),
+                subjects("ServiceAccount"),
+            ]
         }
         "Ingress" => ingress(object, age),
         "IngressClass" => {
@@ -276,8 +184,14 @@ pub(super) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
 
 fn pod(object: &Value, age: Value, now: Timestamp) -> Vec<Value> {
     let statuses = list(object, "/status/containerStatuses");
-    let ready = statuses.iter().filter(|status| status["ready"] == Value::Bool(true)).count();
-    let restarts: i64 = statuses.iter().map(|status| number(status, "/restartCount")).sum();
+    let ready = statuses
+        .iter()
+        .filter(|status| status["ready"] == Value::Bool(true))
+        .count();
+    let restarts: i64 = statuses
+        .iter()
+        .map(|status| number(status, "/restartCount"))
+        .sum();
     let total = list(object, "/spec/containers").len();
     let mut reason = text(object, "/status/phase");
     if !text(object, "/status/reason").is_empty() {
@@ -311,7 +225,11 @@ fn pod(object: &Value, age: Value, now: Timestamp) -> Vec<Value> {
         or(text(object, "/status/podIP"), "<none>"),
         or(text(object, "/spec/nodeName"), "<none>"),
         or(text(object, "/status/nominatedNodeName"), "<none>"),
-        if gates == 0 { "<none>".into() } else { format!("0/{gates}").into() },
+        if gates == 0 {
+            "<none>".into()
+        } else {
+            format!("0/{gates}").into()
+        },
     ]
 }
 
@@ -324,8 +242,10 @@ fn service(object: &Value, age: Value) -> Vec<Value> {
             ip => ip.to_owned(),
         })
         .collect();
-    let mut external: Vec<String> =
-        strings(object, "/spec/externalIPs").into_iter().map(str::to_owned).collect();
+    let mut external: Vec<String> = strings(object, "/spec/externalIPs")
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     let external = match kind {
         "LoadBalancer" => {
             external.splice(0..0, ingress);
@@ -371,7 +291,10 @@ fn event(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
     let about = pick("/involvedObject", "/regarding");
     let of = |field: &str| text(object, &format!("{about}/{field}"));
     let time = |pointers: &[&str]| {
-        let found = pointers.iter().map(|p| text(object, p)).find(|text| !text.is_empty());
+        let found = pointers
+            .iter()
+            .map(|p| text(object, p))
+            .find(|text| !text.is_empty());
         found.map_or_else(|| "<unknown>".to_owned(), |at| age::since(at, now))
     };
     let last = pick("/lastTimestamp", "/deprecatedLastTimestamp");
@@ -383,10 +306,18 @@ fn event(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
         component => component,
     };
     let host = text(object, &format!("{source}/host"));
-    let from = if host.is_empty() { component.to_owned() } else { format!("{component}, {host}") };
+    let from = if host.is_empty() {
+        component.to_owned()
+    } else {
+        format!("{component}, {host}")
+    };
     let counted = pick("/count", "/deprecatedCount");
     let series = number(object, "/series/count");
-    let count = if series > 0 { series } else { number(object, counted).max(1) };
+    let count = if series > 0 {
+        series
+    } else {
+        number(object, counted).max(1)
+    };
     vec![
         time(&["/series/lastObservedTime", last, "/eventTime", created]).into(),
         text(object, "/type").into(),
@@ -414,7 +345,9 @@ fn node(object: &Value, age: Value) -> Vec<Value> {
     if object.pointer("/spec/unschedulable") == Some(&Value::Bool(true)) {
         status.push_str(",SchedulingDisabled");
     }
-    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+    let labels = object
+        .pointer("/metadata/labels")
+        .and_then(Value::as_object);
     let mut roles: Vec<String> = labels
         .into_iter()
         .flatten()
@@ -424,10 +357,22 @@ fn node(object: &Value, age: Value) -> Vec<Value> {
     roles.sort();
     let address = |kind: &str| {
         let addresses = list(object, "/status/addresses");
-        let found = addresses.iter().find(|address| text(address, "/type") == kind);
-        or(found.map(|address| text(address, "/address")).unwrap_or_default(), "<none>")
+        let found = addresses
+            .iter()
+            .find(|address| text(address, "/type") == kind);
+        or(
+            found
+                .map(|address| text(address, "/address"))
+                .unwrap_or_default(),
+            "<none>",
+        )
     };
-    let info = |field: &str| or(text(object, &format!("/status/nodeInfo/{field}")), "<unknown>");
+    let info = |field: &str| {
+        or(
+            text(object, &format!("/status/nodeInfo/{field}")),
+            "<unknown>",
+        )
+    };
     vec![
         status.into(),
         joined(&roles, "<none>"),
@@ -450,7 +395,11 @@ fn endpoints(object: &Value) -> Vec<String> {
             if ports.is_empty() {
                 all.push(ip.to_owned());
             }
-            all.extend(ports.iter().map(|port| format!("{ip}:{}", number(port, "/port"))));
+            all.extend(
+                ports
+                    .iter()
+                    .map(|port| format!("{ip}:{}", number(port, "/port"))),
+            );
         }
     }
     all
@@ -491,7 +440,11 @@ fn ingress(object: &Value, age: Value) -> Vec<Value> {
             ip => ip.to_owned(),
         })
         .collect();
-    let ports = if list(object, "/spec/tls").is_empty() { "80" } else { "80, 443" };
+    let ports = if list(object, "/spec/tls").is_empty() {
+        "80"
+    } else {
+        "80, 443"
+    };
     vec![
         or(text(object, "/spec/ingressClassName"), "<none>"),
         shortened(&hosts, "*"),

@@ -8,14 +8,21 @@ enum Step {
     Index(i64),
     All,
     /// `?(@.field=="value")`
-    Filter { path: String, wanted: String, equal: bool },
+    Filter {
+        path: String,
+        wanted: String,
+        equal: bool,
+    },
 }
 
 /// What a path finds.
 pub(super) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
     let mut found = vec![object];
     for step in parse(path) {
-        found = found.into_iter().flat_map(|value| take(value, &step)).collect();
+        found = found
+            .into_iter()
+            .flat_map(|value| take(value, &step))
+            .collect();
     }
     found.retain(|value| !value.is_null());
     found
@@ -25,18 +32,30 @@ fn take<'a>(value: &'a Value, step: &Step) -> Vec<&'a Value> {
     match step {
         Step::Field(name) => value.get(name).into_iter().collect(),
         Step::Index(index) => {
-            let Some(list) = value.as_array() else { return Vec::new() };
+            let Some(list) = value.as_array() else {
+                return Vec::new();
+            };
             let length = i64::try_from(list.len()).unwrap_or(i64::MAX);
             let index = if *index < 0 { length + index } else { *index };
-            usize::try_from(index).ok().and_then(|index| list.get(index)).into_iter().collect()
+            usize::try_from(index)
+                .ok()
+                .and_then(|index| list.get(index))
+                .into_iter()
+                .collect()
         }
         Step::All => match value {
             Value::Array(list) => list.iter().collect(),
             Value::Object(map) => map.values().collect(),
             _ => Vec::new(),
         },
-        Step::Filter { path, wanted, equal } => {
-            let Some(list) = value.as_array() else { return Vec::new() };
+        Step::Filter {
+            path,
+            wanted,
+            equal,
+        } => {
+            let Some(list) = value.as_array() else {
+                return Vec::new();
+            };
             let holds = |item: &&Value| {
                 let is = find(item, path).first().map(|found| match found {
                     Value::String(text) => text.clone(),
@@ -81,7 +100,11 @@ fn parse(path: &str) -> Vec<Step> {
             }
         }
         rest = &rest[end..];
-        steps.push(if name == "*" { Step::All } else { Step::Field(name) });
+        steps.push(if name == "*" {
+            Step::All
+        } else {
+            Step::Field(name)
+        });
     }
 }
 
@@ -92,12 +115,11 @@ fn bracket_end(text: &str) -> usize {
     for (at, c) in text.char_indices() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(c),
             (None, '[') => depth += 1,
             (None, ']') if depth == 0 => return at,
             (None, ']') => depth -= 1,
-            (None, _) => {}
+            _ => {}
         }
     }
     text.len()
@@ -108,7 +130,10 @@ fn bracket(content: &str) -> Step {
     if content == "*" {
         return Step::All;
     }
-    if let Some(filter) = content.strip_prefix("?(").and_then(|text| text.strip_suffix(')')) {
+    if let Some(filter) = content
+        .strip_prefix("?(")
+        .and_then(|text| text.strip_suffix(')'))
+    {
         let (path, wanted, equal) = match (filter.split_once("=="), filter.split_once("!=")) {
             (Some((path, wanted)), _) => (path, wanted, true),
             (None, Some((path, wanted))) => (path, wanted, false),
@@ -147,7 +172,10 @@ mod tests {
             (".spec.hosts[*]", json!(["a", "b"])),
             (".spec['tls.key']", json!([1])),
             (".spec.tls\\.key", json!([1])),
-            (".status.conditions[?(@.type==\"Ready\")].status", json!(["True"])),
+            (
+                ".status.conditions[?(@.type==\"Ready\")].status",
+                json!(["True"]),
+            ),
             (".status.conditions[?(@.type=='None')].status", json!([])),
         ];
         for (path, expected) in cases {

@@ -42,18 +42,30 @@ pub(crate) fn create(
         record_update(resource, root, None, &mut object, &options.writer);
     }
     let location = at.location();
-    if shared.store.get(&location.collection, &location.key).is_some() {
+    if shared
+        .store
+        .get(&location.collection, &location.key)
+        .is_some()
+    {
         return Err(at.refused(crate::store::Refused::Exists));
     }
     if options.dry_run {
-        return Ok(Written { object: Arc::new(object), created: true, warnings });
+        return Ok(Written {
+            object: Arc::new(object),
+            created: true,
+            warnings,
+        });
     }
     let stored = shared
         .store
         .create(&location, events::stored(resource, object))
         .map_err(|refused| at.refused(refused))?;
     strategy::after_write(shared, resource, &stored);
-    Ok(Written { object: events::shown(resource, &stored), created: true, warnings })
+    Ok(Written {
+        object: events::shown(resource, &stored),
+        created: true,
+        warnings,
+    })
 }
 
 /// Settles the name and the namespace.
@@ -130,8 +142,14 @@ fn check_namespace(shared: &Shared, at: &At) -> Answer<()> {
     if !at.resource.namespaced {
         return Ok(());
     }
-    let key = ObjectKey { namespace: String::new(), name: at.namespace.clone() };
-    let location = Location { collection: Arc::from("/namespaces"), key };
+    let key = ObjectKey {
+        namespace: String::new(),
+        name: at.namespace.clone(),
+    };
+    let location = Location {
+        collection: Arc::from("/namespaces"),
+        key,
+    };
     match shared.store.get(&location.collection, &location.key) {
         None => Err(ApiError::not_found("namespaces", "", &at.namespace)),
         Some(namespace) if meta::deleting(&namespace) => Err(ApiError::terminating(
@@ -146,7 +164,12 @@ fn check_namespace(shared: &Shared, at: &At) -> Answer<()> {
 
 /// What the server writes into the metadata of a new object.
 fn system_metadata(shared: &Shared, at: &At, object: &mut Value, applied: bool) {
-    for key in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
+    for key in [
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+    ] {
         meta::set_metadata(object, key, None);
     }
     if !applied {

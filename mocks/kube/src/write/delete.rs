@@ -34,11 +34,15 @@ impl DeleteOptions {
     /// Reads the body, where there is one, else the query.
     pub(crate) fn read(body: Option<&Value>, query: &Query) -> Answer<Self> {
         let text = |pointer: &str| {
-            let found = body.map(|body| meta::text(body, pointer)).filter(|text| !text.is_empty());
+            let found = body
+                .map(|body| meta::text(body, pointer))
+                .filter(|text| !text.is_empty());
             found.map(str::to_owned)
         };
         let body_grace = body.and_then(|body| body["gracePeriodSeconds"].as_i64());
-        let query_grace = query.get("gracePeriodSeconds").and_then(|value| value.parse().ok());
+        let query_grace = query
+            .get("gracePeriodSeconds")
+            .and_then(|value| value.parse().ok());
         let named =
             text("/propagationPolicy").or(query.get("propagationPolicy").map(str::to_owned));
         let propagation = match named.as_deref() {
@@ -108,8 +112,10 @@ pub(crate) fn delete(shared: &Shared, at: &At, options: &DeleteOptions) -> Answe
 fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<Deleted>> {
     let resource = &*at.resource;
     let location = at.location();
-    let live =
-        shared.store.get(&location.collection, &location.key).ok_or_else(|| at.not_found())?;
+    let live = shared
+        .store
+        .get(&location.collection, &location.key)
+        .ok_or_else(|| at.not_found())?;
     check_preconditions(at, &live, options)?;
     strategy::check_delete(at)?;
     let mut new = (*live).clone();
@@ -122,7 +128,9 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
         .is_none_or(|before| grace < before);
     if !already || shorter {
         let at = shared.clock.now();
-        let due = at.saturating_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(at);
+        let due = at
+            .saturating_add(jiff::SignedDuration::from_secs(grace))
+            .unwrap_or(at);
         meta::set_metadata(&mut new, "deletionTimestamp", Some(meta::time(due).into()));
         meta::set_metadata(&mut new, "deletionGracePeriodSeconds", Some(json!(grace)));
         if !already
@@ -134,7 +142,10 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
     strategy::mark_terminating(shared, resource, &mut new);
     let gone = strategy::may_go(resource, &new);
     if options.dry_run {
-        return Ok(Some(Deleted { object: events::shown(resource, &Arc::new(new)), gone }));
+        return Ok(Some(Deleted {
+            object: events::shown(resource, &Arc::new(new)),
+            gone,
+        }));
     }
     let revision = meta::revision(&live);
     let result = if gone {
@@ -151,7 +162,10 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
             } else {
                 strategy::after_write(shared, resource, &object);
             }
-            Ok(Some(Deleted { object: events::shown(resource, &object), gone }))
+            Ok(Some(Deleted {
+                object: events::shown(resource, &object),
+                gone,
+            }))
         }
         Err(Refused::Modified) => Ok(None),
         Err(refused) => Err(at.refused(refused)),
@@ -178,9 +192,13 @@ fn check_preconditions(at: &At, live: &Value, options: &DeleteOptions) -> Answer
 
 /// How dependents are to be treated stands in the finalizers, where the collector finds it.
 fn mark_propagation(object: &mut Value, propagation: Option<Propagation>) {
-    let Some(propagation) = propagation else { return };
-    let mut finalizers: Vec<String> =
-        meta::finalizers(object).into_iter().map(str::to_owned).collect();
+    let Some(propagation) = propagation else {
+        return;
+    };
+    let mut finalizers: Vec<String> = meta::finalizers(object)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     finalizers.retain(|finalizer| finalizer != FOREGROUND && finalizer != ORPHAN);
     match propagation {
         Propagation::Background => {}

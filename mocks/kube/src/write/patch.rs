@@ -27,8 +27,16 @@ pub(crate) fn patch(
     let root = schema.as_ref().map(|schema| schema.node());
     if let Patch::Apply { config, force } = patch {
         check_apply(at, config)?;
+        let mut config = config.clone();
+        if at.resource.namespaced && meta::namespace(&config).is_empty() {
+            meta::set_metadata(&mut config, "namespace", Some(at.namespace.clone().into()));
+        }
+        let config = &config;
         let location = at.location();
-        let exists = shared.store.get(&location.collection, &location.key).is_some();
+        let exists = shared
+            .store
+            .get(&location.collection, &location.key)
+            .is_some();
         if !exists {
             if !options.subresource.is_empty() {
                 return Err(at.not_found());
@@ -44,7 +52,12 @@ pub(crate) fn patch(
         return update(shared, at, options, &mut |live| {
             let writer = &options.writer;
             let object = apply::apply(&at.resource, root, Some(live), config, writer, *force)?;
-            Ok(Proposed { object, applied: true, patch: None, conditional: false })
+            Ok(Proposed {
+                object,
+                applied: true,
+                patch: None,
+                conditional: false,
+            })
         });
     }
     update(shared, at, options, &mut |live| {
@@ -63,7 +76,12 @@ pub(crate) fn patch(
             // Handled above.
             Patch::Apply { .. } => return Err(ApiError::no_route()),
         };
-        Ok(Proposed { object, applied: false, patch: Some(text.to_owned()), conditional: false })
+        Ok(Proposed {
+            object,
+            applied: false,
+            patch: Some(text.to_owned()),
+            conditional: false,
+        })
     })
 }
 
@@ -74,9 +92,11 @@ fn rejected() -> ApiError {
 
 fn check_apply(at: &At, config: &Value) -> Answer<()> {
     if !config.is_object() {
-        return Err(ApiError::bad_request("error decoding YAML: an apply patch must be an object"));
+        return Err(ApiError::bad_request(
+            "error decoding YAML: an apply patch must be an object",
+        ));
     }
-    if meta::list(config, "/metadata/managedFields").first().is_some() {
+    if !meta::list(config, "/metadata/managedFields").is_empty() {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
     for (field, value) in [("apiVersion", "/apiVersion"), ("kind", "/kind")] {

@@ -25,7 +25,10 @@ pub(crate) fn scale_of(at: &At, scale: &Scale, object: &Value) -> Value {
     if at.namespace.is_empty() {
         meta::set_metadata(&mut out, "namespace", None);
     }
-    if let Some(selector) = object.pointer(&scale.selector).filter(|_| !scale.selector.is_empty()) {
+    if let Some(selector) = object
+        .pointer(&scale.selector)
+        .filter(|_| !scale.selector.is_empty())
+    {
         out["status"]["selector"] = print_selector(selector).into();
     }
     out

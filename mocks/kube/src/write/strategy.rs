@@ -51,7 +51,11 @@ pub(super) fn prepare_create(
         }
         ("", "Secret") => merge_string_data(object),
         ("apps", "Deployment" | "ReplicaSet") => {
-            let status = if resource.kind == "ReplicaSet" { json!({"replicas": 0}) } else { json!({}) };
+            let status = if resource.kind == "ReplicaSet" {
+                json!({"replicas": 0})
+            } else {
+                json!({})
+            };
             object["status"] = status;
         }
         ("networking.k8s.io", "Ingress") => object["status"] = json!({"loadBalancer": {}}),
@@ -101,14 +105,20 @@ pub(super) fn prepare_update(
 
 /// Checks of a new object that need more than the object.
 pub(super) fn check_create(shared: &Shared, at: &At, object: &Value) -> Answer<()> {
-    if at.resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+    if at
+        .resource
+        .is("apiextensions.k8s.io", "CustomResourceDefinition")
+    {
         definition::check(shared, at, object)?;
     }
     Ok(())
 }
 
 pub(super) fn check_update(shared: &Shared, at: &At, live: &Value, new: &Value) -> Answer<()> {
-    if at.resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+    if at
+        .resource
+        .is("apiextensions.k8s.io", "CustomResourceDefinition")
+    {
         definition::check(shared, at, new)?;
         definition::check_change(at, live, new)?;
     }
@@ -139,19 +149,29 @@ pub(super) fn after_write(shared: &Shared, resource: &Resource, stored: &Value) 
 
 /// Every namespace has a service account named `default`.
 fn default_account(shared: &Shared, namespace: &str) {
-    let Some(resource) = shared.registry.kinds().find("", "v1", "serviceaccounts") else { return };
+    let Some(resource) = shared.registry.kinds().find("", "v1", "serviceaccounts") else {
+        return;
+    };
     let at = At {
         resource: resource.clone(),
         namespace: namespace.to_owned(),
         name: "default".to_owned(),
     };
     let location = at.location();
-    if shared.store.get(&location.collection, &location.key).is_some() {
+    if shared
+        .store
+        .get(&location.collection, &location.key)
+        .is_some()
+    {
         return;
     }
     let options = super::WriteOptions::internal(shared, &resource, "");
     if let Err(error) = super::create(shared, &at, json!({}), &options, false) {
-        tracing::warn!(namespace, error = error.message(), "making the default account failed");
+        tracing::warn!(
+            namespace,
+            error = error.message(),
+            "making the default account failed"
+        );
     }
 }
 
@@ -174,7 +194,9 @@ pub(super) fn mark_terminating(shared: &Shared, resource: &Resource, object: &mu
 
 /// Whether nothing holds an object that is being deleted.
 pub(super) fn may_go(resource: &Resource, object: &Value) -> bool {
-    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+    let grace = object
+        .pointer("/metadata/deletionGracePeriodSeconds")
+        .and_then(Value::as_i64);
     let namespace_held =
         resource.is("", "Namespace") && !meta::list(object, "/spec/finalizers").is_empty();
     meta::finalizers(object).is_empty() && grace.unwrap_or(0) == 0 && !namespace_held
@@ -188,7 +210,9 @@ pub(super) fn grace_seconds(resource: &Resource, live: &Value, asked: Option<i64
     if matches!(meta::text(live, "/status/phase"), "Succeeded" | "Failed") {
         return 0;
     }
-    let own = live.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
+    let own = live
+        .pointer("/spec/terminationGracePeriodSeconds")
+        .and_then(Value::as_i64);
     asked.or(own).unwrap_or(POD_GRACE_SECONDS).max(0)
 }
 
@@ -204,7 +228,12 @@ fn merge_string_data(object: &mut Value) {
     {
         for (key, value) in text {
             let value = value.as_str().unwrap_or_default();
-            data.insert(key, base64::engine::general_purpose::STANDARD.encode(value).into());
+            data.insert(
+                key,
+                base64::engine::general_purpose::STANDARD
+                    .encode(value)
+                    .into(),
+            );
         }
     }
     meta::fill(object, "type", "Opaque".into());
@@ -215,8 +244,9 @@ fn merge_string_data(object: &mut Value) {
 fn qos_class(pod: &Value) -> &'static str {
     let mut any = false;
     let mut guaranteed = true;
-    let containers =
-        meta::list(pod, "/spec/containers").iter().chain(meta::list(pod, "/spec/initContainers"));
+    let containers = meta::list(pod, "/spec/containers")
+        .iter()
+        .chain(meta::list(pod, "/spec/initContainers"));
     for container in containers {
         for resource in ["cpu", "memory"] {
             let limit = container.pointer(&format!("/resources/limits/{resource}"));

@@ -27,7 +27,12 @@ pub(crate) struct Proposed {
 impl Proposed {
     /// A whole object that replaces the stored one.
     pub(crate) fn whole(object: Value) -> Self {
-        Self { object, applied: false, patch: None, conditional: true }
+        Self {
+            object,
+            applied: false,
+            patch: None,
+            conditional: true,
+        }
     }
 }
 
@@ -42,8 +47,10 @@ pub(crate) fn update(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let stored =
-            shared.store.get(&location.collection, &location.key).ok_or_else(|| at.not_found())?;
+        let stored = shared
+            .store
+            .get(&location.collection, &location.key)
+            .ok_or_else(|| at.not_found())?;
         let live = events::shown(&at.resource, &stored);
         let proposed = change(&live)?;
         match finish(shared, at, &stored, &live, proposed, options) {
@@ -72,7 +79,13 @@ fn finish(
     check_kind(resource, &mut new)?;
     check_identity(at, live, &mut new, proposed.conditional)?;
     let schema = resource.schema();
-    let warnings = shape(at, schema.as_deref(), &mut new, options, proposed.patch.as_deref())?;
+    let warnings = shape(
+        at,
+        schema.as_deref(),
+        &mut new,
+        options,
+        proposed.patch.as_deref(),
+    )?;
     if options.subresource == "status" {
         new = with_status_of(live, &new);
     } else if resource.status && options.subresource.is_empty() {
@@ -84,8 +97,14 @@ fn finish(
     keep_system_metadata(live, &mut new);
     check_finalizers(at, live, &new)?;
     strategy::prepare_update(shared, resource, live, &mut new)?;
-    if resource.generation && options.subresource != "status" && desired_differs(resource, live, &new) {
-        let generation = live.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
+    if resource.generation
+        && options.subresource != "status"
+        && desired_differs(resource, live, &new)
+    {
+        let generation = live
+            .pointer("/metadata/generation")
+            .and_then(Value::as_i64)
+            .unwrap_or(0);
         meta::set_metadata(&mut new, "generation", Some(json!(generation + 1)));
     }
     if let Some(schema) = &schema {
@@ -100,10 +119,18 @@ fn finish(
         record_update(resource, root, Some(live), &mut new, &options.writer);
     }
     if same(live, &new) {
-        return Ok(Written { object: live.clone(), created: false, warnings });
+        return Ok(Written {
+            object: live.clone(),
+            created: false,
+            warnings,
+        });
     }
     if options.dry_run {
-        return Ok(Written { object: Arc::new(new), created: false, warnings });
+        return Ok(Written {
+            object: Arc::new(new),
+            created: false,
+            warnings,
+        });
     }
     let revision = meta::revision(stored);
     let location = at.location();
@@ -111,14 +138,25 @@ fn finish(
     let finished = meta::deleting(&new) && strategy::may_go(resource, &new);
     if finished {
         // The last finalizer is gone, and the object with it: nothing is stored in between.
-        let removed = shared.store.remove(&location, revision).map_err(|r| at.refused(r))?;
+        let removed = shared
+            .store
+            .remove(&location, revision)
+            .map_err(|r| at.refused(r))?;
         strategy::after_removal(shared, resource, &removed);
-        return Ok(Written { object: events::shown(resource, &Arc::new(new)), created: false, warnings });
+        return Ok(Written {
+            object: events::shown(resource, &Arc::new(new)),
+            created: false,
+            warnings,
+        });
     }
     let result = shared.store.replace(&location, revision, new);
     let written = result.map_err(|refused| at.refused(refused))?;
     strategy::after_write(shared, resource, &written);
-    Ok(Written { object: events::shown(resource, &written), created: false, warnings })
+    Ok(Written {
+        object: events::shown(resource, &written),
+        created: false,
+        warnings,
+    })
 }
 
 fn check_identity(at: &At, live: &Value, new: &mut Value, conditional: bool) -> Answer<()> {
@@ -163,7 +201,11 @@ fn with_status_of(live: &Value, new: &Value) -> Value {
     if let Some(map) = out.as_object_mut() {
         meta::put(map, "status", new.get("status").cloned());
     }
-    meta::set_metadata(&mut out, "managedFields", new.pointer("/metadata/managedFields").cloned());
+    meta::set_metadata(
+        &mut out,
+        "managedFields",
+        new.pointer("/metadata/managedFields").cloned(),
+    );
     out
 }
 
@@ -194,7 +236,10 @@ fn check_finalizers(at: &At, live: &Value, new: &Value) -> Answer<()> {
     if added.is_empty() {
         return Ok(());
     }
-    let added: Vec<_> = added.iter().map(|finalizer| format!("{finalizer:?}")).collect();
+    let added: Vec<_> = added
+        .iter()
+        .map(|finalizer| format!("{finalizer:?}"))
+        .collect();
     Err(at.invalid(&[FieldError {
         field: "metadata.finalizers".to_owned(),
         reason: FieldReason::Forbidden,
@@ -221,7 +266,9 @@ fn desired_differs(resource: &Resource, live: &Value, new: &Value) -> bool {
 fn same(live: &Value, new: &Value) -> bool {
     let plain = |object: &Value| {
         let mut object = object.clone();
-        let managers = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
+        let managers = object
+            .pointer_mut("/metadata/managedFields")
+            .and_then(Value::as_array_mut);
         for entry in managers.into_iter().flatten() {
             meta::remove(entry, "time");
         }

@@ -245,7 +245,7 @@ fn check(seed: u64, store: &Store, envoy: &Envoy) {
 
 #[tokio::test(start_paused = true)]
 async fn every_history_ends_with_all_good_content_installed() {
-    for seed in 0..400 {
+    for seed in 0..600 {
         history(seed);
     }
 }

@@ -17,15 +17,15 @@ pub(super) fn check(kind: &str, object: &Value, old: Option<&Value>, errors: &mu
         }
         "RoleBinding" | "ClusterRoleBinding" => {
             binding(kind, object, errors);
-            if let Some(before) = old.and_then(|old| old.get("roleRef")) {
-                if object.get("roleRef") != Some(before) {
-                    let value = object.get("roleRef").cloned().unwrap_or_default();
-                    errors.push(FieldError::invalid(
-                        "roleRef",
-                        &value,
-                        "cannot change roleRef",
-                    ));
-                }
+            if let Some(before) = old.and_then(|old| old.get("roleRef"))
+                && object.get("roleRef") != Some(before)
+            {
+                let value = object.get("roleRef").cloned().unwrap_or_default();
+                errors.push(FieldError::invalid(
+                    "roleRef",
+                    &value,
+                    "cannot change roleRef",
+                ));
             }
         }
         _ => {}

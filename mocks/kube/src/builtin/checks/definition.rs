@@ -94,12 +94,12 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
                 }
             }
         }
-        if let Some(warning) = version.get("deprecationWarning").filter(|w| !w.is_null()) {
-            if version.get("deprecated") != Some(&json!(true)) {
-                let problem = "can only be set for deprecated versions";
-                let at = format!("{path}.deprecationWarning");
-                errors.push(FieldError::invalid(&at, warning, problem));
-            }
+        if let Some(warning) = version.get("deprecationWarning").filter(|w| !w.is_null())
+            && version.get("deprecated") != Some(&json!(true))
+        {
+            let problem = "can only be set for deprecated versions";
+            let at = format!("{path}.deprecationWarning");
+            errors.push(FieldError::invalid(&at, warning, problem));
         }
         columns(version, &path, errors);
         scale(version, &path, errors);

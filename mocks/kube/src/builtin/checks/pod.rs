@@ -49,10 +49,10 @@ fn changed(new: &Value, old: &Value) -> bool {
         spec
     };
     let (mut new, old) = (strip(new), strip(old));
-    if word(&old, "nodeName").is_empty() {
-        if let Value::Object(map) = &mut new {
-            map.shift_remove("nodeName");
-        }
+    if word(&old, "nodeName").is_empty()
+        && let Value::Object(map) = &mut new
+    {
+        map.shift_remove("nodeName");
     }
     new != old
 }
@@ -115,18 +115,17 @@ fn spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
             invalid(&format!("{path}.{name}"), value, check(value), errors);
         }
     }
-    if let Some(seconds) = spec.get("activeDeadlineSeconds").filter(|v| !v.is_null()) {
-        if !seconds
+    if let Some(seconds) = spec.get("activeDeadlineSeconds").filter(|v| !v.is_null())
+        && !seconds
             .as_i64()
             .is_some_and(|s| (1..=i64::from(i32::MAX)).contains(&s))
-        {
-            let problem = "must be between 1 and 2147483647, inclusive";
-            errors.push(FieldError::invalid(
-                &format!("{path}.activeDeadlineSeconds"),
-                seconds,
-                problem,
-            ));
-        }
+    {
+        let problem = "must be between 1 and 2147483647, inclusive";
+        errors.push(FieldError::invalid(
+            &format!("{path}.activeDeadlineSeconds"),
+            seconds,
+            problem,
+        ));
     }
     tolerations(spec, path, errors);
 }
@@ -164,13 +163,13 @@ fn volumes<'a>(
             errors.push(FieldError::duplicate(&at, &json!(name)));
         }
         for (source, field) in [("secret", "secretName"), ("configMap", "name")] {
-            if let Some(source_value) = volume.get(source).filter(|s| word(s, field).is_empty()) {
-                if !source_value.is_null() {
-                    errors.push(FieldError::required(
-                        &format!("{path}.{source}.{field}"),
-                        "",
-                    ));
-                }
+            if let Some(source_value) = volume.get(source).filter(|s| word(s, field).is_empty())
+                && !source_value.is_null()
+            {
+                errors.push(FieldError::required(
+                    &format!("{path}.{source}.{field}"),
+                    "",
+                ));
             }
         }
     }
@@ -310,16 +309,16 @@ fn resources(container: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
     for (name, request) in amounts("requests").into_iter().flatten() {
         let limit = amounts("limits").and_then(|l| l.get(name));
-        if let (Some(requested), Some(allowed)) = (read(request), limit.and_then(read)) {
-            if requested > allowed {
-                let shown = limit.and_then(Value::as_str).unwrap_or_default();
-                let problem = format!("must be less than or equal to {name} limit of {shown}");
-                errors.push(FieldError::invalid(
-                    &format!("{path}.resources.requests"),
-                    request,
-                    &problem,
-                ));
-            }
+        if let (Some(requested), Some(allowed)) = (read(request), limit.and_then(read))
+            && requested > allowed
+        {
+            let shown = limit.and_then(Value::as_str).unwrap_or_default();
+            let problem = format!("must be less than or equal to {name} limit of {shown}");
+            errors.push(FieldError::invalid(
+                &format!("{path}.resources.requests"),
+                request,
+                &problem,
+            ));
         }
     }
 }

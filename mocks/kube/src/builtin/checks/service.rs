@@ -88,7 +88,12 @@ pub(super) fn check(object: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         let was_external =
             old.pointer("/spec/type").and_then(Value::as_str) == Some("ExternalName");
         let now = word(spec, "clusterIP");
-        if !before.is_empty() && !was_external && kind != "ExternalName" && now != before {
+        if !before.is_empty()
+            && !was_external
+            && kind != "ExternalName"
+            && !now.is_empty()
+            && now != before
+        {
             let problem = "may not change once set";
             errors.push(FieldError::invalid(
                 "spec.clusterIPs[0]",
@@ -231,16 +236,17 @@ fn load_balancer_class(spec: &Value, old: Option<&Value>, errors: &mut Vec<Field
     let balancer = |spec: &Value| word(spec, "type") == "LoadBalancer";
     let class = spec.get("loadBalancerClass").filter(|c| !c.is_null());
     let path = "spec.loadBalancerClass";
-    if let Some(before) = old.and_then(|old| old.get("spec")).filter(|s| balancer(s)) {
-        if balancer(spec) && before.get("loadBalancerClass").filter(|c| !c.is_null()) != class {
-            let problem = "may not change once set";
-            errors.push(FieldError::invalid(
-                path,
-                &class.cloned().unwrap_or_default(),
-                problem,
-            ));
-            return;
-        }
+    if let Some(before) = old.and_then(|old| old.get("spec")).filter(|s| balancer(s))
+        && balancer(spec)
+        && before.get("loadBalancerClass").filter(|c| !c.is_null()) != class
+    {
+        let problem = "may not change once set";
+        errors.push(FieldError::invalid(
+            path,
+            &class.cloned().unwrap_or_default(),
+            problem,
+        ));
+        return;
     }
     let Some(class) = class else { return };
     if !balancer(spec) {

@@ -1,6 +1,10 @@
 // Prints the table of Kubernetes API types that the embedded API server reads: for every struct reachable from
 // the kinds below, one line per field with its JSON name, protobuf number, type and merge rules.
 //
+// In this folder, with GOFLAGS=-mod=mod and DIR the folder of `go mod download -json k8s.io/kubernetes@v1.37.2`:
+//
+//	go run . DIR/api/openapi-spec/v3 v1.37.2 > ../types.txt
+//
 // Sources: the struct tags of the Go modules k8s.io/api, k8s.io/apimachinery and k8s.io/apiextensions-apiserver, and the
 // list and map types of the OpenAPI documents in the module k8s.io/kubernetes (argument: its api/openapi-spec/v3).
 package main

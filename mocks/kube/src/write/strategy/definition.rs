@@ -12,8 +12,10 @@ pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 pub(super) fn prepare_create(shared: &Shared, object: &mut Value) {
     default_names(object);
-    let mut finalizers: Vec<String> =
-        meta::finalizers(object).into_iter().map(str::to_owned).collect();
+    let mut finalizers: Vec<String> = meta::finalizers(object)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     if !finalizers.iter().any(|finalizer| finalizer == CLEANUP) {
         finalizers.push(CLEANUP.to_owned());
     }
@@ -74,7 +76,11 @@ fn storage_versions(object: &Value) -> Vec<String> {
 }
 
 fn error(field: &str, reason: FieldReason, detail: String) -> FieldError {
-    FieldError { field: field.to_owned(), reason, detail }
+    FieldError {
+        field: field.to_owned(),
+        reason,
+        detail,
+    }
 }
 
 /// What cannot be served is refused.
@@ -119,10 +125,16 @@ pub(super) fn check(shared: &Shared, at: &At, object: &Value) -> Answer<()> {
         errors.push(error(
             "spec.names.kind",
             FieldReason::Invalid,
-            format!("Invalid value: {:?}: {:?} is already in use", taken.kind, taken.kind),
+            format!(
+                "Invalid value: {:?}: {:?} is already in use",
+                taken.kind, taken.kind
+            ),
         ));
     }
-    let builtin = kinds.all().iter().any(|other| !other.custom && other.group == group);
+    let builtin = kinds
+        .all()
+        .iter()
+        .any(|other| !other.custom && other.group == group);
     if builtin {
         errors.push(error(
             "spec.group",
@@ -135,7 +147,11 @@ pub(super) fn check(shared: &Shared, at: &At, object: &Value) -> Answer<()> {
     {
         errors.append(&mut found);
     }
-    if errors.is_empty() { Ok(()) } else { Err(at.invalid(&errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(at.invalid(&errors))
+    }
 }
 
 pub(super) fn check_change(at: &At, live: &Value, new: &Value) -> Answer<()> {
@@ -152,9 +168,15 @@ pub(super) fn check_change(at: &At, live: &Value, new: &Value) -> Answer<()> {
             errors.push(error(field, FieldReason::Invalid, detail));
         }
     }
-    for (index, stored) in meta::strings(new, "/status/storedVersions").iter().enumerate() {
+    for (index, stored) in meta::strings(new, "/status/storedVersions")
+        .iter()
+        .enumerate()
+    {
         let versions = meta::list(new, "/spec/versions");
-        if !versions.iter().any(|version| meta::text(version, "/name") == *stored) {
+        if !versions
+            .iter()
+            .any(|version| meta::text(version, "/name") == *stored)
+        {
             errors.push(error(
                 &format!("status.storedVersions[{index}]"),
                 FieldReason::Invalid,
@@ -162,16 +184,21 @@ pub(super) fn check_change(at: &At, live: &Value, new: &Value) -> Answer<()> {
             ));
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(at.invalid(&errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(at.invalid(&errors))
+    }
 }
 
 /// Serves what a stored definition says.
 pub(super) fn serve(shared: &Shared, definition: &Value) {
     let name = meta::name(definition);
-    match custom_resources(definition) {
-        Ok(resources) => shared.registry.set_custom(name, resources),
+    if let Ok(resources) = custom_resources(definition) {
+        shared.registry.set_custom(name, resources);
+    } else {
         // It was checked before it was stored.
-        Err(_) => tracing::error!(definition = name, "a stored definition cannot be served"),
+        tracing::error!(definition = name, "a stored definition cannot be served");
     }
 }
 
@@ -179,7 +206,9 @@ pub(super) fn serve(shared: &Shared, definition: &Value) {
 pub(crate) fn restore(shared: &Shared, definition: &Value) -> bool {
     match custom_resources(definition) {
         Ok(resources) => {
-            shared.registry.set_custom(meta::name(definition), resources);
+            shared
+                .registry
+                .set_custom(meta::name(definition), resources);
             true
         }
         Err(_) => false,
@@ -193,10 +222,14 @@ pub(super) fn mark_terminating(shared: &Shared, object: &mut Value) {
         "reason": "InstanceDeletionInProgress",
         "message": "CustomResource deletion is in progress",
     });
-    let Some(status) = meta::map_in(object, "status") else { return };
+    let Some(status) = meta::map_in(object, "status") else {
+        return;
+    };
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
     if let Some(conditions) = conditions.as_array_mut()
-        && !conditions.iter().any(|c| meta::text(c, "/type") == "Terminating")
+        && !conditions
+            .iter()
+            .any(|c| meta::text(c, "/type") == "Terminating")
     {
         conditions.push(condition);
     }

@@ -21,7 +21,9 @@ pub(super) fn allocate(
     object: &mut Value,
     dry_run: bool,
 ) -> Answer<()> {
-    let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) else { return Ok(()) };
+    let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) else {
+        return Ok(());
+    };
     meta::fill(spec, "type", "ClusterIP".into());
     meta::fill(spec, "sessionAffinity", "None".into());
     let kind = meta::text(spec, "/type").to_owned();
@@ -39,12 +41,20 @@ pub(super) fn allocate(
         }
     }
     if meta::text(spec, "/clusterIP").is_empty() {
-        let address = if dry_run { network_address(0, 0) } else { free_address(shared)? };
+        let address = if dry_run {
+            network_address(0, 0)
+        } else {
+            free_address(shared)?
+        };
         spec["clusterIP"] = address.to_string().into();
     }
     let address = meta::text(spec, "/clusterIP").to_owned();
     meta::fill(spec, "clusterIPs", json!([address]));
-    let family = if address.contains(':') { "IPv6" } else { "IPv4" };
+    let family = if address.contains(':') {
+        "IPv6"
+    } else {
+        "IPv4"
+    };
     meta::fill(spec, "ipFamilies", json!([family]));
     meta::fill(spec, "ipFamilyPolicy", "SingleStack".into());
     meta::fill(spec, "internalTrafficPolicy", "Cluster".into());
@@ -56,8 +66,14 @@ pub(super) fn allocate(
     }
     let wants_node_ports = kind == "NodePort"
         || (kind == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != Value::Bool(false));
-    let mut used = if wants_node_ports { node_ports(shared) } else { BTreeSet::new() };
-    let before = live.map(|live| meta::list(live, "/spec/ports")).unwrap_or_default();
+    let mut used = if wants_node_ports {
+        node_ports(shared)
+    } else {
+        BTreeSet::new()
+    };
+    let before = live
+        .map(|live| meta::list(live, "/spec/ports"))
+        .unwrap_or_default();
     if let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) {
         for port in ports {
             meta::fill(port, "protocol", "TCP".into());
@@ -67,8 +83,13 @@ pub(super) fn allocate(
             if !wants_node_ports || port.get("nodePort").is_some_and(|p| p != 0) {
                 continue;
             }
-            let same = |old: &&Value| old["port"] == port["port"] && old["protocol"] == port["protocol"];
-            let number = match before.iter().find(same).and_then(|old| old["nodePort"].as_u64()) {
+            let same =
+                |old: &&Value| old["port"] == port["port"] && old["protocol"] == port["protocol"];
+            let number = match before
+                .iter()
+                .find(same)
+                .and_then(|old| old["nodePort"].as_u64())
+            {
                 Some(number) => number,
                 None => free_node_port(shared, &used)?,
             };
@@ -84,14 +105,19 @@ fn network_address(high: u8, low: u8) -> Ipv4Addr {
 }
 
 fn services(shared: &Shared) -> Vec<std::sync::Arc<Value>> {
-    let page = shared.store.page(&std::sync::Arc::from("/services"), None, None);
-    page.map(|page| page.objects.into_iter().map(|(_, object)| object).collect()).unwrap_or_default()
+    let page = shared
+        .store
+        .page(&std::sync::Arc::from("/services"), None, None);
+    page.map(|page| page.objects.into_iter().map(|(_, object)| object).collect())
+        .unwrap_or_default()
 }
 
 fn free_address(shared: &Shared) -> Answer<Ipv4Addr> {
     let services = services(shared);
-    let used: BTreeSet<&str> =
-        services.iter().map(|service| meta::text(service, "/spec/clusterIP")).collect();
+    let used: BTreeSet<&str> = services
+        .iter()
+        .map(|service| meta::text(service, "/spec/clusterIP"))
+        .collect();
     let start = shared.random.below(1 << 16);
     for step in 0..1_u64 << 16 {
         let number = (start + step) % (1 << 16);
@@ -102,12 +128,16 @@ fn free_address(shared: &Shared) -> Answer<Ipv4Addr> {
             return Ok(address);
         }
     }
-    Err(ApiError::internal("failed to allocate a serviceIP: range is full"))
+    Err(ApiError::internal(
+        "failed to allocate a serviceIP: range is full",
+    ))
 }
 
 fn node_ports(shared: &Shared) -> BTreeSet<u64> {
     let services = services(shared);
-    let ports = services.iter().flat_map(|service| meta::list(service, "/spec/ports"));
+    let ports = services
+        .iter()
+        .flat_map(|service| meta::list(service, "/spec/ports"));
     ports.filter_map(|port| port["nodePort"].as_u64()).collect()
 }
 

@@ -471,3 +471,24 @@ fn an_earlier_record_does_not_overrule_what_is() {
     cloud.observed.remember(&earlier);
     assert_eq!(cloud.group("https").backends[1].remove_at, None);
 }
+
+#[test]
+fn a_group_that_the_listener_of_others_uses_is_kept_and_reported() {
+    let mut desired = gateway(&[1]);
+    let mut cloud = running(&desired);
+    let lent = cloud.group("http").id.clone();
+    cloud.lb().put_listener(ObservedListener {
+        port: super::port(22),
+        protocol: Protocol::Tcp,
+        description: "by hand".to_owned(),
+        group: Some(lent),
+        status: ListenerStatus::Running,
+        settings: ListenerSettings::default(),
+        unsupported: BTreeSet::new(),
+    });
+    desired.listeners.remove(0);
+    desired.groups.remove(0);
+    let plan = plan(Some(&desired), &cloud.observed, noon());
+    assert_eq!(words(&plan), ["delete listener tcp/80"]);
+    assert_eq!(plan.blocked[0].found, "in use by another's listener tcp/22");
+}

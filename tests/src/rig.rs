@@ -1,0 +1,237 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatewright::daemon::Daemon;
+use gatewright::laptop::{Laptop, Layout, Slot, apply_yaml};
+use gatewright::outside::Outside;
+use gatewright_crds::cert_manager::{Certificate, names};
+use gatewright_crds::conditions;
+use gatewright_seams::{Clock, Random, Tasks};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+use mock_cloud::AccessKey;
+
+/// The quickstart's objects, in the order in which they are applied.
+pub const EXAMPLES: [&str; 8] = [
+    include_str!("../../examples/quickstart/10-istiogateway.yaml"),
+    include_str!("../../examples/quickstart/11-service-internal.yaml"),
+    include_str!("../../examples/quickstart/20-issuer.yaml"),
+    include_str!("../../examples/quickstart/21-certificate.yaml"),
+    include_str!("../../examples/quickstart/30-gateway.yaml"),
+    include_str!("../../examples/quickstart/31-virtualservice.yaml"),
+    include_str!("../../examples/quickstart/40-deployment-hello.yaml"),
+    include_str!("../../examples/quickstart/41-service-hello.yaml"),
+];
+/// The quickstart's two load balancer Services.
+pub const PUBLIC: &str = "istio-ingressgateway";
+pub const INTERNAL: &str = "istio-ingressgateway-internal";
+
+/// The Envoy that `cargo xtask tools` put in place.
+///
+/// # Panics
+/// It is not there.
+pub fn envoy() -> PathBuf {
+    let tools = std::env::var_os("GATEWRIGHT_TOOLS").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools")),
+        PathBuf::from,
+    );
+    let path = tools.join("bin/envoy");
+    assert!(
+        path.exists(),
+        "no Envoy at {}: run `cargo xtask tools`",
+        path.display()
+    );
+    path
+}
+
+/// Writes the daemon's log to the test's output when `GATEWRIGHT_LOG` is set (e.g. `info`).
+pub fn log() {
+    if let Ok(filter) = std::env::var("GATEWRIGHT_LOG") {
+        let made = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
+        // Another test of this program was first.
+        drop(made);
+    }
+}
+
+/// How a [`Rig`] differs from the usual.
+#[derive(Clone, Debug)]
+pub struct RigOptions {
+    pub certificate_lifetime: Duration,
+    pub audit_interval: Duration,
+}
+
+impl Default for RigOptions {
+    fn default() -> Self {
+        Self {
+            certificate_lifetime: mock_acme::DEFAULT_LIFETIME,
+            audit_interval: Duration::from_secs(1800),
+        }
+    }
+}
+
+/// A world with sockets, a daemon and real Envoys. Stops everything when dropped.
+pub struct Rig {
+    pub laptop: Laptop,
+    pub outside: Outside,
+    pub daemon: Daemon,
+    directory: PathBuf,
+}
+
+impl Rig {
+    /// Starts it all, with an empty API server.
+    pub async fn start() -> Self {
+        Self::start_with(RigOptions::default()).await
+    }
+
+    pub async fn start_with(options: RigOptions) -> Self {
+        log();
+        let slot = Slot::find().expect("a free range of loopback addresses");
+        let name = format!("gatewright-test-{}-{}", std::process::id(), slot.number());
+        let directory = std::env::temp_dir().join(name);
+        drop(std::fs::remove_dir_all(&directory));
+        let layout = Layout {
+            directory: None,
+            port_shift: 8000,
+            access_key: AccessKey {
+                id: "test-key".into(),
+                secret: "test-secret".into(),
+            },
+            certificate_lifetime: options.certificate_lifetime,
+            audit_interval: options.audit_interval,
+        };
+        let seams = (Clock::system(), Random::system(), Tasks::new());
+        let laptop = Laptop::start(layout, Some(slot), None, seams)
+            .await
+            .expect("a world");
+        laptop.prepare().await.expect("kinds and namespaces");
+        let outside = laptop.outside(Tasks::new()).expect("ways outside");
+        let daemon = laptop.start_daemon(&outside).await.expect("a daemon");
+        laptop.start_runner(&envoy(), &directory);
+        Self {
+            laptop,
+            outside,
+            daemon,
+            directory,
+        }
+    }
+
+    /// Starts it all with the quickstart, and waits until it serves.
+    pub async fn quickstart() -> Self {
+        Self::quickstart_with(RigOptions::default()).await
+    }
+
+    pub async fn quickstart_with(options: RigOptions) -> Self {
+        let rig = Self::start_with(options).await;
+        rig.apply_examples().await;
+        rig.wait_served("shop").await;
+        rig
+    }
+
+    pub async fn apply_examples(&self) {
+        for yaml in EXAMPLES {
+            apply_yaml(&self.kube(), yaml)
+                .await
+                .expect("an object of the quickstart");
+        }
+    }
+
+    pub fn kube(&self) -> kube::Client {
+        self.laptop.client()
+    }
+
+    pub fn certificates(&self) -> Api<Certificate> {
+        Api::namespaced(self.kube(), "istio-system")
+    }
+
+    /// Waits until `look` finds something, at most `limit`.
+    ///
+    /// # Panics
+    /// It did not.
+    pub async fn wait<T, F: Future<Output = Option<T>>>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut look: impl FnMut() -> F,
+    ) -> T {
+        let clock = &self.laptop.clock;
+        let end = clock.elapsed() + limit;
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            assert!(clock.elapsed() < end, "not within {limit:?}: {what}");
+            clock.sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the Certificate `name` is stored and seen served; returns its revision.
+    pub async fn wait_served(&self, name: &str) -> i32 {
+        let api = self.certificates();
+        let served = || async {
+            let status = api.get_opt(name).await.ok()??.status?;
+            let rotating = conditions::is_true(&status.conditions, names::ISSUING);
+            let served = conditions::is_true(&status.conditions, gatewright::certificate::SERVED);
+            (served && !rotating).then_some(status.revision?)
+        };
+        let limit = Duration::from_secs(60);
+        self.wait(&format!("certificate {name} served"), limit, served)
+            .await
+    }
+
+    /// The address of the load balancer of Service `name`, with `port` as it is really listened on.
+    pub async fn address(&self, name: &str, port: u16) -> SocketAddr {
+        let api: Api<Service> = Api::namespaced(self.kube(), "istio-system");
+        let shift = self.outside.network.port_shift;
+        let address = || async {
+            let status = api.get_opt(name).await.ok()??.status?;
+            let ingress = status.load_balancer?.ingress?;
+            let ip = ingress.first()?.ip.as_ref()?.parse().ok()?;
+            Some(SocketAddr::new(ip, port + shift))
+        };
+        self.wait(
+            &format!("address of {name}"),
+            Duration::from_secs(30),
+            address,
+        )
+        .await
+    }
+
+    /// Both load balancers' addresses for `port`: public, internal.
+    pub async fn addresses(&self, port: u16) -> [SocketAddr; 2] {
+        [
+            self.address(PUBLIC, port).await,
+            self.address(INTERNAL, port).await,
+        ]
+    }
+
+    /// Stops everything, Envoys included, and waits for it.
+    pub async fn stop(self) {
+        self.outside.tasks.stop(Duration::from_secs(10)).await;
+        self.laptop.tasks.stop(Duration::from_secs(20)).await;
+    }
+
+    /// The root of the mock certificate authority, as PEM.
+    pub fn root_pem(&self) -> String {
+        self.laptop.acme.root_pem()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.outside.tasks.cancel();
+        self.laptop.tasks.cancel();
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+/// Shares a [`Rig`]'s parts with tasks.
+impl Rig {
+    pub fn shared(self) -> Arc<Self> {
+        Arc::new(self)
+    }
+}
