@@ -32,7 +32,10 @@ pub struct Admin {
 impl Admin {
     /// `tasks` are those of the process: a dead one makes it unhealthy.
     pub fn new(settings: &Effective, tasks: Tasks) -> Self {
-        Self { settings: settings.to_string().into(), tasks }
+        Self {
+            settings: settings.to_string().into(),
+            tasks,
+        }
     }
 
     /// Answers on `listener` until the tasks are cancelled.
@@ -70,13 +73,12 @@ impl Admin {
         let (status, body) = match (method, path) {
             (&Method::GET | &Method::HEAD, "/healthz") => match self.tasks.failed() {
                 None => (StatusCode::OK, "ok\n".into()),
-                Some(task) => {
-                    (StatusCode::SERVICE_UNAVAILABLE, format!("task {task} died\n").into())
-                }
+                Some(task) => (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("task {task} died\n").into(),
+                ),
             },
-            (&Method::GET | &Method::HEAD, "/settings") => {
-                (StatusCode::OK, self.settings.clone())
-            }
+            (&Method::GET | &Method::HEAD, "/settings") => (StatusCode::OK, self.settings.clone()),
             (&Method::GET | &Method::HEAD, "/") => (StatusCode::OK, INDEX.into()),
             (&Method::GET | &Method::HEAD, _) => (StatusCode::NOT_FOUND, INDEX.into()),
             _ => (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into()),
@@ -122,7 +124,10 @@ mod tests {
         let shown = String::from_utf8(shown.to_vec()).unwrap();
         assert!(shown.contains("region=cn-hangzhou\n"), "{shown}");
         assert!(!shown.contains("hunter"), "{shown}");
-        assert_eq!(&admin_get(&clock, address, "/healthz").await.unwrap()[..], b"ok\n");
+        assert_eq!(
+            &admin_get(&clock, address, "/healthz").await.unwrap()[..],
+            b"ok\n"
+        );
         assert!(tasks.stop(Duration::from_secs(5)).await);
     }
 
@@ -142,7 +147,10 @@ mod tests {
         let admin = admin(&Tasks::new());
         let status = |method, path| admin.answer(method, path).status();
         assert_eq!(status(&Method::GET, "/config_dump"), StatusCode::NOT_FOUND);
-        assert_eq!(status(&Method::POST, "/settings"), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(
+            status(&Method::POST, "/settings"),
+            StatusCode::METHOD_NOT_ALLOWED
+        );
         assert_eq!(status(&Method::HEAD, "/"), StatusCode::OK);
     }
 }

@@ -13,7 +13,7 @@ mod proxy;
 pub mod reference;
 mod rotate;
 mod run;
-mod signals;
+pub(crate) mod signals;
 mod status;
 pub mod table;
 
@@ -37,19 +37,20 @@ const PIPE_CLOSED: u8 = 141;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done
-  1  failed; standard error says what and why
-  2  the command line is wrong
-  3  plan --detailed-exitcode: there is something to change
+  0    done
+  1    failed; standard error says what and why
+  2    the command line is wrong
+  3    plan --detailed-exitcode: there is something to change
+  141  the reader of standard output went away
 
 Credentials are read from the environment alone:
   ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN
 
 Examples:
-  gatewright dev                      a working gateway on this machine
-  gatewright plan -f examples/        what would change in the cloud, and why
-  gatewright rotate --all             new certificates, and wait until they are served
-  gatewright status                   gateways, load balancers, certificates, proxies";
+  gatewright dev                  a working gateway on this machine
+  gatewright plan -f examples/    what would change in the cloud, and why
+  gatewright rotate --all -A      new certificates, and wait until they are served
+  gatewright status               gateways, load balancers, certificates, proxies";
 
 /// Keeps Envoy edge gateways alive on Alibaba Cloud
 #[derive(Debug, Parser)]
@@ -97,7 +98,11 @@ impl Command {
 impl Cli {
     /// The filter of the log: what was asked for, else what suits the command.
     fn filter(&self) -> &str {
-        let usual = if self.command.runs_on() { "info" } else { "warn" };
+        let usual = if self.command.runs_on() {
+            "info"
+        } else {
+            "warn"
+        };
         self.log.log.as_deref().unwrap_or(usual)
     }
 }
@@ -157,8 +162,12 @@ async fn end(tasks: &Tasks) -> anyhow::Result<ExitCode> {
 }
 
 fn log_to_standard_error(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(filter).context("reading --log")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::builder()
+        .parse(filter)
+        .context("reading --log")?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     match format {
         LogFormat::Text => log.with_ansi(colours).try_init(),

@@ -19,7 +19,8 @@ use tokio::net::TcpListener;
 
 use crate::cli::dev_args::{DevArgs, kubeconfig_in};
 use crate::cli::output::Output;
-use crate::cli::table;
+use crate::cli::signals::Signals;
+use crate::cli::table::{self, View};
 use crate::fronts::{FrontKind, Fronts};
 use crate::laptop::{Laptop, Layout, Slot, apply_yaml, listen};
 use crate::outside::Outside;
@@ -34,11 +35,17 @@ const READY_LIMIT: Duration = Duration::from_secs(180);
 /// Where the mock cloud's API is served, on the daemon's address.
 const CLOUD_PORT: u16 = 8090;
 
-/// Runs until `tasks` are cancelled, or with `--once` until everything is ready.
+/// Runs until a signal ends it, or with `--once` until everything is ready.
 ///
 /// # Errors
 /// Anything that keeps it from starting, in words that say what to do.
 pub async fn run(args: DevArgs, tasks: Tasks) -> Result<ExitCode> {
+    let mut signals = Signals::catch()?;
+    let stop = tasks.clone();
+    tasks.spawn("signals", async move {
+        signals.next().await;
+        stop.cancel();
+    });
     let envoy = args.find_envoy()?;
     let directory = args.state_dir()?;
     let mut state = State::open(&directory, args.fresh)?;
@@ -67,7 +74,10 @@ pub async fn run(args: DevArgs, tasks: Tasks) -> Result<ExitCode> {
 
     let out = Output;
     out.line(format_args!("state       {}", directory.display()))?;
-    out.line(format_args!("kubeconfig  {}", kubeconfig_in(&directory).display()))?;
+    out.line(format_args!(
+        "kubeconfig  {}",
+        kubeconfig_in(&directory).display()
+    ))?;
     out.line(format_args!(
         "cloud API   http://{daemon_address}:{CLOUD_PORT}, key id {}",
         state.kept.access_key_id
@@ -78,7 +88,10 @@ pub async fn run(args: DevArgs, tasks: Tasks) -> Result<ExitCode> {
             443 + port_shift
         ))?;
     }
-    let ran = drive(&args, &tasks, &laptop, &mut state, &envoy, &directory, &root).await;
+    let ran = drive(
+        &args, &tasks, &laptop, &mut state, &envoy, &directory, &root,
+    )
+    .await;
     out.line("stopping")?;
     if !world.stop(STOP_LIMIT).await {
         bail!("some parts did not stop within {STOP_LIMIT:?}");
@@ -105,20 +118,30 @@ async fn drive(
         out.line("objects     those of the last run; --fresh starts clean")?;
     } else {
         for (name, text) in args.manifests()? {
-            apply_yaml(&outside.kube, &text).await.with_context(|| format!("applying {name}"))?;
+            apply_yaml(&outside.kube, &text)
+                .await
+                .with_context(|| format!("applying {name}"))?;
         }
         state.kept.applied = true;
         state.save()?;
     }
     let ready = await_ready(&outside, tasks, args.once).await?;
     if ready {
-        out.text(table::overview(&outside.kube).await?)?;
+        let view = View {
+            namespace: None,
+            port_shift: outside.network.port_shift,
+        };
+        out.text(table::overview(&outside.kube, &view).await?)?;
         for line in curl_lines(&outside, root).await? {
             out.line(line)?;
         }
     }
     if args.once || tasks.is_cancelled() {
-        return Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(if ready {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
     }
     out.line("Ctrl-C stops everything; the next start goes on from here")?;
     tokio::select! {
@@ -211,7 +234,11 @@ async fn await_ready(outside: &Outside, tasks: &Tasks, limited: bool) -> Result<
         if outside.tasks.is_cancelled() {
             return Ok(false);
         }
-        if tasks.until_cancelled(clock.sleep(Duration::from_millis(100))).await.is_err() {
+        if tasks
+            .until_cancelled(clock.sleep(Duration::from_millis(100)))
+            .await
+            .is_err()
+        {
             return Ok(false);
         }
     }
@@ -224,14 +251,22 @@ async fn curl_lines(outside: &Outside, root: &Path) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for certificate in api.list(&ListParams::default()).await? {
         let namespace = certificate.namespace().unwrap_or_default();
-        let named = certificate.spec.dns_names.iter().find(|name| !name.starts_with('*'));
+        let named = certificate
+            .spec
+            .dns_names
+            .iter()
+            .find(|name| !name.starts_with('*'));
         let Some(name) = named else { continue };
         for front in fronts.of_secret(&namespace, &certificate.spec.secret_name) {
             if front.kind != FrontKind::LoadBalancer {
                 continue;
             }
             let (ip, port) = (front.address.ip(), front.address.port());
-            let shown = if port == 443 { String::new() } else { format!(":{port}") };
+            let shown = if port == 443 {
+                String::new()
+            } else {
+                format!(":{port}")
+            };
             lines.push(format!(
                 "curl --cacert {} --resolve {name}:{port}:{ip} https://{name}{shown}/",
                 root.display()

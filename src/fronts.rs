@@ -68,6 +68,7 @@ impl Fronts {
 
     /// Where the HTTPS servers that use the Secret `namespace/secret` are reached.
     pub(crate) fn of_secret(&self, namespace: &str, secret: &str) -> Vec<Front> {
+        // A Secret is read in the namespace of the proxies, wherever the Istio Gateway is.
         self.fronts(|gateway, server| {
             gateway.namespace().as_deref() == Some(namespace)
                 && server
@@ -90,7 +91,7 @@ impl Fronts {
 
     fn fronts(
         &self,
-        wanted: impl Fn(&Gateway, &gatewright_crds::istio::Server) -> bool,
+        wanted: impl Fn(&IstioGateway, &gatewright_crds::istio::Server) -> bool,
     ) -> Vec<Front> {
         let mut fronts = Vec::new();
         for gateway in &self.gateways {
@@ -104,7 +105,7 @@ impl Fronts {
                     .spec
                     .servers
                     .iter()
-                    .filter(|server| wanted(servers, server))
+                    .filter(|server| wanted(gateway, server))
             });
             for number in wanted.map(|server| server.port.number) {
                 self.of_port(gateway, &labels, number, &mut fronts);
@@ -201,7 +202,11 @@ pub(crate) fn listen_port(gateway: &IstioGateway, number: i32) -> i32 {
 pub(crate) fn takes(pattern: &str, host: &str) -> bool {
     let pattern = pattern.rsplit('/').next().unwrap_or(pattern);
     match pattern.strip_prefix('*') {
-        Some(suffix) => host.ends_with(suffix),
+        Some(suffix) => host
+            .len()
+            .checked_sub(suffix.len())
+            .and_then(|start| host.get(start..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(suffix)),
         None => pattern.eq_ignore_ascii_case(host),
     }
 }
@@ -224,6 +229,7 @@ mod tests {
     #[test]
     fn host_patterns_match_as_istio_says() {
         assert!(takes("*", "a.example.com") && takes("./a.example.com", "a.example.com"));
+        assert!(takes("*.Example.com", "a.eXample.com"));
         assert!(takes("*.example.com", "a.example.com") && !takes("*.example.com", "example.com"));
         assert!(!takes("a.example.com", "b.example.com"));
     }

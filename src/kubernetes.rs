@@ -58,18 +58,58 @@ where
         + DeserializeOwned
         + Debug,
 {
+    apply_status_over(client, manager, object, status, None).await
+}
+
+/// As [`apply_status`], unless somebody wrote the object since `object` was read: for a status in
+/// which others ask for something that must not be overwritten.
+///
+/// # Errors
+/// What the API server answered; a 409 when somebody wrote.
+pub async fn apply_status_if_unchanged<K>(
+    client: &kube::Client,
+    manager: &str,
+    object: &K,
+    status: &impl Serialize,
+) -> kube::Result<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug,
+{
+    let version = object.meta().resource_version.as_deref();
+    apply_status_over(client, manager, object, status, version).await
+}
+
+async fn apply_status_over<K>(
+    client: &kube::Client,
+    manager: &str,
+    object: &K,
+    status: &impl Serialize,
+    version: Option<&str>,
+) -> kube::Result<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug,
+{
     let meta = object.meta();
     let api: Api<K> = Api::namespaced(
         client.clone(),
         meta.namespace.as_deref().unwrap_or("default"),
     );
     let name = meta.name.as_deref().unwrap_or_default();
-    let body = json!({
+    let mut body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
         "metadata": { "name": name },
         "status": status,
     });
+    if let Some(version) = version {
+        body["metadata"]["resourceVersion"] = Value::from(version);
+    }
     api.patch_status(
         name,
         &PatchParams::apply(manager).force(),

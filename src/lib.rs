@@ -1,8 +1,11 @@
 //! The daemon: controllers, the certificate state machine, the discovery service, and what runs
 //! them on a laptop.
 
+pub mod admin;
 pub mod certificate;
+pub mod cli;
 pub mod daemon;
+pub mod dev;
 mod fronts;
 pub mod gateway;
 pub mod identity;
@@ -15,3 +18,5 @@ pub mod proxy;
 pub mod retry;
 pub mod routing;
 pub mod runner;
+pub mod settings;
+pub mod transport;

@@ -23,6 +23,9 @@ use tokio::process::{Child, Command};
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the drain looks whether connections are left.
 const DRAIN_POLL: Duration = Duration::from_millis(100);
+/// How long a proxy that leaves stays although it has no connection, unless its drain time is
+/// shorter: load balancers learn of it late, and until then send it new connections.
+const LEAST_STAY: Duration = Duration::from_secs(30);
 
 /// What an Envoy process is started with.
 #[derive(Clone, Debug)]
@@ -122,8 +125,9 @@ impl Proxy {
         let admin = self.options.admin;
         let drained = clock.timeout(limit, async {
             admin_post(clock, admin, "/drain_listeners?graceful&skip_exit").await?;
+            clock.sleep(self.options.drain.min(LEAST_STAY)).await;
             // A client that holds a kept-alive connection learns of the drain with its next answer.
-            let deadline = clock.elapsed() + self.options.drain;
+            let deadline = clock.elapsed() + self.options.drain.saturating_sub(LEAST_STAY);
             while clock.elapsed() < deadline && active_connections(clock, admin).await? > 0 {
                 clock.sleep(DRAIN_POLL).await;
             }

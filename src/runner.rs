@@ -6,15 +6,19 @@
 
 mod endpoints;
 mod kubelet;
+mod nodes;
 mod pod;
 mod sample;
 mod volumes;
 mod workloads;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use gatewright_seams::{Clock, Random, Tasks};
+
+use self::kubelet::Bound;
 
 /// The image of a gateway Pod.
 pub const PROXY_IMAGE: &str = "gatewright/proxy";
@@ -44,12 +48,30 @@ impl Runner {
     /// Services into EndpointSlices. Ends when the tasks are cancelled; Pods are stopped then.
     pub fn start(&self, controllers: bool) {
         if controllers {
-            self.tasks
-                .spawn("runner-workloads", workloads::run(self.clone()));
-            self.tasks
-                .spawn("runner-endpoints", endpoints::run(self.clone()));
+            self.start_controllers();
         }
         self.tasks
-            .spawn_graceful("runner-pods", kubelet::run(self.clone()));
+            .spawn_graceful("runner-pods", kubelet::run(self.clone(), Bound::Laptop));
+    }
+
+    /// Starts only the Pod runner, as the kubelet of `nodes` in a cluster that has controllers and a
+    /// scheduler of its own: registers the nodes, keeps them alive and runs the Pods bound to them.
+    pub fn start_kubelets(&self, nodes: &[&str]) {
+        let nodes: BTreeSet<String> = nodes.iter().map(|&node| node.to_owned()).collect();
+        for node in &nodes {
+            self.tasks
+                .spawn("runner-node", nodes::run(self.clone(), node.clone()));
+        }
+        let pods = kubelet::run(self.clone(), Bound::To(nodes));
+        self.tasks.spawn_graceful("runner-pods", pods);
+    }
+
+    /// Starts only what turns Deployments into Pods and Services into EndpointSlices, for a world
+    /// in which somebody else runs the Pods.
+    pub fn start_controllers(&self) {
+        self.tasks
+            .spawn("runner-workloads", workloads::run(self.clone()));
+        self.tasks
+            .spawn("runner-endpoints", endpoints::run(self.clone()));
     }
 }

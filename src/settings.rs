@@ -28,23 +28,37 @@ const XDS_PORT: u16 = 15012;
 const CHALLENGE_PORT: u16 = 8089;
 const ADMIN_PORT: u16 = 8088;
 /// The image of the proxies that goes with this version.
-pub const DEFAULT_PROXY_IMAGE: &str =
-    concat!("gatewright/proxy:", env!("CARGO_PKG_VERSION"));
+pub const DEFAULT_PROXY_IMAGE: &str = concat!("gatewright/proxy:", env!("CARGO_PKG_VERSION"));
 
 /// The settings of a daemon in a cluster (`gatewright run`).
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
     /// Namespace of the daemon's own Secrets, and of those that ClusterIssuers refer to
-    #[arg(long, help_heading = "Cluster", value_name = "NAME", default_value = "gatewright-system")]
+    #[arg(
+        long,
+        help_heading = "Cluster",
+        value_name = "NAME",
+        default_value = "gatewright-system"
+    )]
     pub namespace: String,
 
     /// Name of this cluster. Load balancers are tagged with it; two clusters in one account and
     /// region need different names
-    #[arg(long, help_heading = "Cluster", value_name = "NAME", default_value = "default")]
+    #[arg(
+        long,
+        help_heading = "Cluster",
+        value_name = "NAME",
+        default_value = "default"
+    )]
     pub cluster_name: String,
 
     /// Region of the load balancers
-    #[arg(long, help_heading = "Alibaba Cloud", value_name = "ID", default_value = "cn-hangzhou")]
+    #[arg(
+        long,
+        help_heading = "Alibaba Cloud",
+        value_name = "ID",
+        default_value = "cn-hangzhou"
+    )]
     pub region: String,
 
     /// URL of the load balancer API, for a mock cloud or an endpoint inside a VPC [default: the
@@ -53,7 +67,12 @@ pub struct Settings {
     pub cloud_endpoint: Option<Uri>,
 
     /// How often the cloud is read although nothing changed, to find what others changed there
-    #[arg(long, help_heading = "Alibaba Cloud", value_name = "DURATION", default_value = "30m")]
+    #[arg(
+        long,
+        help_heading = "Alibaba Cloud",
+        value_name = "DURATION",
+        default_value = "30m"
+    )]
     pub audit_interval: Span,
 
     /// Image of the gateways' proxies
@@ -74,7 +93,7 @@ pub struct Settings {
     pub xds_address: Option<HostPort>,
 
     /// Whether Gatewright acts on Certificates and Issuers
-    #[arg(long, help_heading = "Certificates", value_enum, default_value_t = Certificates::Manage)]
+    #[arg(long, help_heading = "Certificates", value_name = "WHAT", value_enum, default_value_t = Certificates::Manage)]
     pub certificates: Certificates,
 
     /// PEM file with root certificates of ACME servers, trusted beside those of the system
@@ -104,7 +123,7 @@ pub struct Settings {
     pub admin_listen: SocketAddr,
 
     /// Where Pod addresses are dialled; `loopback` is for a laptop, where 10.a.b.c is at 127.a.b.c
-    #[arg(long, hide = true, value_enum, default_value_t = PodAddresses::Kubernetes)]
+    #[arg(long, hide = true, value_name = "WHERE", value_enum, default_value_t = PodAddresses::Kubernetes)]
     pub pod_addresses: PodAddresses,
 
     /// Added to the ports of load balancers, where ports below 1024 cannot be bound
@@ -115,7 +134,7 @@ pub struct Settings {
 /// Who writes the Secrets of Certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Certificates {
-    /// Gatewright gets and renews them
+    /// It gets and renews them
     Manage,
     /// Another cert-manager does; Gatewright only serves the Secrets it writes
     Consume,
@@ -135,7 +154,13 @@ pub enum PodAddresses {
 pub struct LogSettings {
     /// What is logged to standard error: a level, or levels by module such as
     /// `info,gatewright::routing=debug` [default: info for what runs on, warn for the rest]
-    #[arg(long, global = true, help_heading = "Logging", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Logging",
+        value_name = "FILTER",
+        value_parser = log_filter
+    )]
     pub log: Option<String>,
 
     /// How a line of the log looks
@@ -143,10 +168,16 @@ pub struct LogSettings {
         long,
         global = true,
         help_heading = "Logging",
+        value_name = "FORMAT",
         value_enum,
         default_value_t = LogFormat::Text
     )]
     pub log_format: LogFormat,
+}
+
+/// Takes a filter that the log understands, as it is.
+fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
+    tracing_subscriber::EnvFilter::builder().parse(text).map(|_| text.to_owned())
 }
 
 /// How a line of the log looks.
@@ -184,22 +215,32 @@ impl Settings {
 
     /// Where things are dialled.
     pub fn network(&self) -> Network {
-        Network { pods: self.pod_addresses.into(), port_shift: self.load_balancer_port_shift }
+        Network {
+            pods: self.pod_addresses.into(),
+            port_shift: self.load_balancer_port_shift,
+        }
     }
 
     /// Where the proxies reach the discovery service.
     pub fn xds_address(&self) -> HostPort {
-        self.xds_address.clone().unwrap_or_else(|| self.service(XDS_PORT))
+        self.xds_address
+            .clone()
+            .unwrap_or_else(|| self.service(XDS_PORT))
     }
 
     /// Where the proxies reach the answers to challenges.
     pub fn challenge_address(&self) -> HostPort {
-        self.challenge_address.clone().unwrap_or_else(|| self.service(CHALLENGE_PORT))
+        self.challenge_address
+            .clone()
+            .unwrap_or_else(|| self.service(CHALLENGE_PORT))
     }
 
     /// A port of the daemon's own Service.
     fn service(&self, port: u16) -> HostPort {
-        HostPort { host: format!("gatewright.{}.svc", self.namespace), port }
+        HostPort {
+            host: format!("gatewright.{}.svc", self.namespace),
+            port,
+        }
     }
 }
 

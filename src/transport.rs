@@ -48,7 +48,11 @@ pub fn roots_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Transp
     let roots: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(TransportError::Pem)?;
-    if roots.is_empty() { Err(TransportError::NoneInPem) } else { Ok(roots) }
+    if roots.is_empty() {
+        Err(TransportError::NoneInPem)
+    } else {
+        Ok(roots)
+    }
 }
 
 /// HTTPS with the certificates that the machine trusts (`SSL_CERT_FILE` works) and `extra_roots`.
@@ -88,17 +92,20 @@ fn trusting(roots: RootCertStore, tasks: &Tasks) -> Result<Transport, TransportE
         .https_only()
         .enable_all_versions()
         .wrap_connector(tcp);
-    let client: Client<_, Full<Bytes>> =
-        Client::builder(InTasks(tasks.clone())).pool_idle_timeout(IDLE).build(connector);
-    Ok(BoxCloneSyncService::new(service_fn(move |request: Request<Bytes>| {
-        let client = client.clone();
-        async move {
-            let response = client.request(request.map(Full::new)).await?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, BODY_LIMIT).collect().await?.to_bytes();
-            Ok::<_, BoxError>(Response::from_parts(head, body))
-        }
-    })))
+    let client: Client<_, Full<Bytes>> = Client::builder(InTasks(tasks.clone()))
+        .pool_idle_timeout(IDLE)
+        .build(connector);
+    Ok(BoxCloneSyncService::new(service_fn(
+        move |request: Request<Bytes>| {
+            let client = client.clone();
+            async move {
+                let response = client.request(request.map(Full::new)).await?;
+                let (head, body) = response.into_parts();
+                let body = Limited::new(body, BODY_LIMIT).collect().await?.to_bytes();
+                Ok::<_, BoxError>(Response::from_parts(head, body))
+            }
+        },
+    )))
 }
 
 /// Starts hyper's connection tasks in the daemon's group.
@@ -125,7 +132,10 @@ pub struct Hosts {
 impl Hosts {
     /// All requests go to `rest`, until a host is added.
     pub fn new(rest: Transport) -> Self {
-        Self { services: BTreeMap::new(), rest }
+        Self {
+            services: BTreeMap::new(),
+            rest,
+        }
     }
 
     /// Requests for `host`, at whatever port, go to `service`.
@@ -138,7 +148,11 @@ impl Hosts {
     /// As one transport.
     pub fn into_transport(self) -> Transport {
         BoxCloneSyncService::new(service_fn(move |request: Request<Bytes>| {
-            let host = request.uri().host().unwrap_or_default().to_ascii_lowercase();
+            let host = request
+                .uri()
+                .host()
+                .unwrap_or_default()
+                .to_ascii_lowercase();
             let service = self.services.get(&host).unwrap_or(&self.rest).clone();
             service.oneshot(request)
         }))
@@ -175,7 +189,9 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_sent_in_the_clear() {
         let transport = trusting(RootCertStore::empty(), &Tasks::new()).unwrap();
-        let request = Request::get("http://127.0.0.1:1/").body(Bytes::new()).unwrap();
+        let request = Request::get("http://127.0.0.1:1/")
+            .body(Bytes::new())
+            .unwrap();
         let error = transport.oneshot(request).await.unwrap_err();
         let mut causes = Vec::new();
         let mut next: Option<&dyn std::error::Error> = Some(error.as_ref());
@@ -183,12 +199,15 @@ mod tests {
             causes.push(cause.to_string());
             next = cause.source();
         }
-        assert!(causes.join(": ").contains("https"), "{causes:?}");
+        assert!(causes.join(": ").contains("scheme http"), "{causes:?}");
     }
 
     #[test]
     fn a_file_without_certificates_is_refused() {
-        assert!(matches!(roots_from_pem(b"hello"), Err(TransportError::NoneInPem)));
+        assert!(matches!(
+            roots_from_pem(b"hello"),
+            Err(TransportError::NoneInPem)
+        ));
         let key = rcgen::KeyPair::generate().unwrap();
         let params = rcgen::CertificateParams::new(vec!["a.example.com".to_owned()]).unwrap();
         let pem = params.self_signed(&key).unwrap().pem();

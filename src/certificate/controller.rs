@@ -25,7 +25,7 @@ use super::keys::{KeyError, new_key};
 use super::material::{Material, MaterialError};
 use super::served::{SERVED, Seen, look};
 use crate::fronts::Fronts;
-use crate::kubernetes::{FIELD_MANAGER, apply, apply_status, optional};
+use crate::kubernetes::{FIELD_MANAGER, apply, apply_status_if_unchanged, optional};
 use crate::outside::Outside;
 use crate::retry::{delay, kube_class};
 
@@ -33,6 +33,8 @@ use crate::retry::{delay, kube_class};
 const SERVED_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether it is still served.
 const SERVED_CHECK: Duration = Duration::from_secs(600);
+/// How long to wait before a look at a Certificate that somebody wrote while we worked on it.
+const CONFLICT_WAIT: Duration = Duration::from_millis(100);
 /// How long an answer to a challenge gets to be reachable before the authority is told.
 const ROUTED_LIMIT: Duration = Duration::from_secs(60);
 
@@ -139,6 +141,8 @@ impl Controller {
         }
         match self.pass(certificate).await {
             Ok(wait) => Action::requeue(wait),
+            // Somebody wrote the Certificate meanwhile; what they wrote wakes us too.
+            Err(Failed::Kubernetes(error)) if is_conflict(&error) => Action::requeue(CONFLICT_WAIT),
             Err(failed) => Action::requeue(self.report_failure(certificate, &failed).await),
         }
     }
@@ -220,7 +224,7 @@ impl Controller {
             changed |= conditions::set(&mut status.conditions, ready, generation, now);
         }
         if changed {
-            apply_status(&self.outside.kube, FIELD_MANAGER, certificate, &status).await?;
+            self.write(certificate, &status).await?;
             let about = certificate.object_ref(&());
             self.outside
                 .events
@@ -256,30 +260,8 @@ impl Controller {
         material.check_names(names)?;
         material.check_time(self.outside.clock.now())?;
         self.store(certificate, names, &material).await?;
-        // Read anew: while the order ran, others may have written conditions.
-        let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
-        let Some(certificate) = optional(api.get(&certificate.name_any()).await)? else {
-            return Ok(());
-        };
-        let mut status = certificate.status.clone().unwrap_or_default();
+        self.finish(certificate, &material).await?;
         let leaf = material.leaf();
-        conditions::remove(&mut status.conditions, names::ISSUING);
-        let message = "certificate is up to date and has not expired";
-        let finding = Finding::new(READY, true, "Ready", message);
-        let generation = certificate.metadata.generation;
-        conditions::set(
-            &mut status.conditions,
-            finding,
-            generation,
-            self.outside.clock.now(),
-        );
-        status.not_before = Some(Time(leaf.not_before));
-        status.not_after = Some(Time(leaf.not_after));
-        status.renewal_time = Some(Time(renewal_time(&certificate.spec, leaf)));
-        status.revision = Some(status.revision.unwrap_or(0) + 1);
-        status.failed_issuance_attempts = None;
-        status.last_failure_time = None;
-        apply_status(&self.outside.kube, FIELD_MANAGER, &certificate, &status).await?;
         let note = format!(
             "serial {} is stored in secret {}",
             leaf.serial, spec.secret_name
@@ -290,6 +272,52 @@ impl Controller {
             .normal(&about, "Issued", "Issue", &note)
             .await;
         Ok(())
+    }
+
+    /// Writes into the status that the certificate in the Secret is the new one.
+    async fn finish(&self, certificate: &Certificate, material: &Material) -> kube::Result<()> {
+        let namespace = certificate.namespace().unwrap_or_default();
+        let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
+        let leaf = material.leaf();
+        loop {
+            // Read anew: while the order ran, others may have written conditions.
+            let Some(certificate) = optional(api.get(&certificate.name_any()).await)? else {
+                return Ok(());
+            };
+            let mut status = certificate.status.clone().unwrap_or_default();
+            let (generation, now) = (certificate.metadata.generation, self.outside.clock.now());
+            // False, not away: whoever asked for the rotation owns a part of the condition, and what
+            // an apply leaves out stays there as far as others own it.
+            let issued = format!("serial {} was issued", leaf.serial);
+            let issued = Finding::new(names::ISSUING, false, "Issued", issued);
+            conditions::set(&mut status.conditions, issued, generation, now);
+            let message = "certificate is up to date and has not expired";
+            let ready = Finding::new(READY, true, "Ready", message);
+            conditions::set(&mut status.conditions, ready, generation, now);
+            status.not_before = Some(Time(leaf.not_before));
+            status.not_after = Some(Time(leaf.not_after));
+            status.renewal_time = Some(Time(renewal_time(&certificate.spec, leaf)));
+            status.revision = Some(status.revision.unwrap_or(0) + 1);
+            status.failed_issuance_attempts = None;
+            status.last_failure_time = None;
+            match self.write(&certificate, &status).await {
+                Err(error) if is_conflict(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Writes the status, unless somebody wrote the Certificate since it was read: a wish for a new
+    /// certificate is a condition in it, and must not be overwritten unread.
+    async fn write(
+        &self,
+        certificate: &Certificate,
+        status: &CertificateStatus,
+    ) -> kube::Result<()> {
+        let kube = &self.outside.kube;
+        apply_status_if_unchanged(kube, FIELD_MANAGER, certificate, status)
+            .await
+            .map(drop)
     }
 
     async fn store(
@@ -362,7 +390,9 @@ impl Controller {
         let mut status = held.clone();
         let (generation, now) = (certificate.metadata.generation, self.outside.clock.now());
         let (reason, message) = (finding.reason, finding.message.clone());
-        let flipped = conditions::set(&mut status.conditions, finding, generation, now);
+        let before = conditions::get(&held.conditions, SERVED).map(|held| held.reason.as_str());
+        let flipped = before != Some(reason);
+        conditions::set(&mut status.conditions, finding, generation, now);
         let ready = "certificate is up to date and has not expired";
         let ready = Finding::new(READY, true, "Ready", ready);
         conditions::set(&mut status.conditions, ready, generation, now);
@@ -370,7 +400,7 @@ impl Controller {
         status.not_after = Some(Time(leaf.not_after));
         status.renewal_time = Some(Time(renew_at));
         if status != held {
-            apply_status(&self.outside.kube, FIELD_MANAGER, certificate, &status).await?;
+            self.write(certificate, &status).await?;
         }
         if flipped {
             let about = certificate.object_ref(&());
@@ -422,7 +452,7 @@ impl Controller {
         }
         status.failed_issuance_attempts = Some(attempts);
         status.last_failure_time = Some(Time(now));
-        match apply_status(&self.outside.kube, FIELD_MANAGER, &current, &status).await {
+        match self.write(&current, &status).await {
             Ok(_) => {
                 let about = current.object_ref(&());
                 let events = &self.outside.events;
@@ -434,6 +464,10 @@ impl Controller {
         }
         wait_after(failed.class(), attempts, &self.outside)
     }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 fn wait_after(class: ErrorClass, attempts: i32, outside: &Outside) -> Duration {

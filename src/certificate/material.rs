@@ -143,7 +143,8 @@ impl Material {
         })
     }
 
-    /// Reads a Secret of type `kubernetes.io/tls`.
+    /// Reads a Secret with `tls.crt` and `tls.key`, or with `cert` and `key` as Istio's generic
+    /// secrets have them. The Secret's type does not matter.
     ///
     /// # Errors
     /// What is missing or wrong.
@@ -155,6 +156,12 @@ impl Material {
                 .map(|value| value.0.as_slice())
                 .ok_or(MaterialError::Missing(name))
         };
+        let generic = data.is_some_and(|data| {
+            data.contains_key("cert") && data.contains_key("key") && !data.contains_key("tls.crt")
+        });
+        if generic {
+            return Self::new(part("cert")?, part("key")?);
+        }
         Self::new(part("tls.crt")?, part("tls.key")?)
     }
 

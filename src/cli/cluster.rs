@@ -13,14 +13,14 @@ use super::output;
 
 /// The API server.
 #[derive(Clone, Debug, Default, Args)]
-pub struct ClusterArgs {
+pub(super) struct ClusterArgs {
     /// Kubeconfig file [default: $KUBECONFIG, then ~/.kube/config, then the one of `gatewright dev`]
     #[arg(long, value_name = "FILE", help_heading = "API server")]
-    pub kubeconfig: Option<PathBuf>,
+    kubeconfig: Option<PathBuf>,
 
     /// Context of the kubeconfig [default: its current one]
     #[arg(long, value_name = "NAME", help_heading = "API server")]
-    pub context: Option<String>,
+    context: Option<String>,
 }
 
 /// A way to the API server.
@@ -90,9 +90,13 @@ impl ClusterArgs {
 
     fn source(&self) -> Option<Source> {
         let home = env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
-        let dev = default_state_dir().ok().map(|directory| kubeconfig_in(&directory));
+        let dev = default_state_dir()
+            .ok()
+            .map(|directory| kubeconfig_in(&directory));
         let variable = env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
-        first(self.kubeconfig.clone(), variable, home, dev, &|file| file.exists())
+        first(self.kubeconfig.clone(), variable, home, dev, &|file| {
+            file.exists()
+        })
     }
 
     async fn open(&self, source: &Source) -> anyhow::Result<Cluster> {
@@ -103,8 +107,10 @@ impl ClusterArgs {
             Source::Variable => Kubeconfig::read(),
         };
         let kubeconfig = read.with_context(|| format!("reading the kubeconfig {source}"))?;
-        let options =
-            KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            ..KubeConfigOptions::default()
+        };
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .with_context(|| format!("using the kubeconfig {source}"))?;
@@ -146,7 +152,10 @@ mod tests {
             })
         };
         let both = ["home", "dev"];
-        assert_eq!(all(file("flag"), true, &both), Some(Source::Flag("flag".into())));
+        assert_eq!(
+            all(file("flag"), true, &both),
+            Some(Source::Flag("flag".into()))
+        );
         assert_eq!(all(None, true, &both), Some(Source::Variable));
         assert_eq!(all(None, false, &both), Some(Source::Home("home".into())));
         assert_eq!(all(None, false, &["dev"]), Some(Source::Dev("dev".into())));

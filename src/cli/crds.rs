@@ -16,7 +16,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct CrdsArgs {
     /// How they are printed
-    #[arg(long, short, value_enum, default_value_t = DefinitionFormat::Yaml)]
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = DefinitionFormat::Yaml)]
     output: DefinitionFormat,
 }
 

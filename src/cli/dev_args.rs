@@ -23,24 +23,42 @@ Examples:
 While it runs, in another shell:
   export KUBECONFIG=~/.local/state/gatewright/dev/kubeconfig
   kubectl get istiogateways,services,certificates --all-namespaces
-  gatewright rotate --all";
+  gatewright rotate --all --all-namespaces";
 
 /// Files of `examples/quickstart`, as this program was built.
 const QUICKSTART: &[(&str, &str)] = &[
-    ("10-istiogateway.yaml", include_str!("../../examples/quickstart/10-istiogateway.yaml")),
+    (
+        "10-istiogateway.yaml",
+        include_str!("../../examples/quickstart/10-istiogateway.yaml"),
+    ),
     (
         "11-service-internal.yaml",
         include_str!("../../examples/quickstart/11-service-internal.yaml"),
     ),
-    ("20-issuer.yaml", include_str!("../../examples/quickstart/20-issuer.yaml")),
-    ("21-certificate.yaml", include_str!("../../examples/quickstart/21-certificate.yaml")),
-    ("30-gateway.yaml", include_str!("../../examples/quickstart/30-gateway.yaml")),
-    ("31-virtualservice.yaml", include_str!("../../examples/quickstart/31-virtualservice.yaml")),
+    (
+        "20-issuer.yaml",
+        include_str!("../../examples/quickstart/20-issuer.yaml"),
+    ),
+    (
+        "21-certificate.yaml",
+        include_str!("../../examples/quickstart/21-certificate.yaml"),
+    ),
+    (
+        "30-gateway.yaml",
+        include_str!("../../examples/quickstart/30-gateway.yaml"),
+    ),
+    (
+        "31-virtualservice.yaml",
+        include_str!("../../examples/quickstart/31-virtualservice.yaml"),
+    ),
     (
         "40-deployment-hello.yaml",
         include_str!("../../examples/quickstart/40-deployment-hello.yaml"),
     ),
-    ("41-service-hello.yaml", include_str!("../../examples/quickstart/41-service-hello.yaml")),
+    (
+        "41-service-hello.yaml",
+        include_str!("../../examples/quickstart/41-service-hello.yaml"),
+    ),
 ];
 
 /// Run everything on this machine: API server, cloud, certificate authority, daemon and Envoys
@@ -124,7 +142,13 @@ impl DevArgs {
 
     /// The shift of load balancer ports: the one given, else what this machine allows.
     pub fn port_shift(&self) -> u16 {
-        self.port_shift.unwrap_or_else(|| if may_bind_low_ports() { 0 } else { UNPRIVILEGED_SHIFT })
+        self.port_shift.unwrap_or_else(|| {
+            if may_bind_low_ports() {
+                0
+            } else {
+                UNPRIVILEGED_SHIFT
+            }
+        })
     }
 
     /// The Envoy program as a path that can be executed from anywhere.
@@ -166,8 +190,10 @@ impl DevArgs {
 /// Whether this process may bind ports below 1024. A port in use is no refusal.
 fn may_bind_low_ports() -> bool {
     let low = (Ipv4Addr::LOCALHOST, 80);
-    TcpListener::bind(low)
-        .map_or_else(|error| error.kind() != std::io::ErrorKind::PermissionDenied, |_| true)
+    TcpListener::bind(low).map_or_else(
+        |error| error.kind() != std::io::ErrorKind::PermissionDenied,
+        |_| true,
+    )
 }
 
 /// `program` itself when it has a directory, else the first of that name on `path`.
@@ -194,9 +220,15 @@ mod tests {
             })
         };
         let home = ("HOME", "/home/a");
-        assert_eq!(dir(&[home]).unwrap(), Path::new("/home/a/.local/state/gatewright/dev"));
+        assert_eq!(
+            dir(&[home]).unwrap(),
+            Path::new("/home/a/.local/state/gatewright/dev")
+        );
         let state = ("XDG_STATE_HOME", "/state");
-        assert_eq!(dir(&[home, state]).unwrap(), Path::new("/state/gatewright/dev"));
+        assert_eq!(
+            dir(&[home, state]).unwrap(),
+            Path::new("/state/gatewright/dev")
+        );
         let relative = ("XDG_STATE_HOME", "state");
         assert!(dir(&[home, relative]).unwrap().starts_with("/home/a"));
         assert!(dir(&[]).is_err());
@@ -213,15 +245,20 @@ mod tests {
                 (name, fs::read_to_string(&file).unwrap())
             })
             .collect();
-        let built_in: Vec<_> =
-            QUICKSTART.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let built_in: Vec<_> = QUICKSTART
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect();
         assert_eq!(built_in, on_disk);
     }
 
     #[test]
     fn a_program_is_found_by_path_or_by_name() {
         let path = std::ffi::OsStr::new("/nowhere:/bin");
-        assert_eq!(find_program(Path::new("sh"), Some(path)), Some("/bin/sh".into()));
+        assert_eq!(
+            find_program(Path::new("sh"), Some(path)),
+            Some("/bin/sh".into())
+        );
         assert_eq!(find_program(Path::new("no-such-program"), Some(path)), None);
         assert!(find_program(Path::new("/bin/sh"), None).is_some());
         assert_eq!(find_program(Path::new("/bin/no-such-program"), None), None);

@@ -79,8 +79,8 @@ pub(super) fn manifests(file: &str, text: &str) -> Result<Vec<Manifest>, Unreada
             Kind::List => {
                 let items = value.get("items").and_then(Value::as_array);
                 for (index, item) in items.into_iter().flatten().enumerate() {
-                    let item =
-                        item_of(item).map_err(|problem| at(1, format!("items[{index}]: {problem}")))?;
+                    let item = item_of(item)
+                        .map_err(|problem| at(1, format!("items[{index}]: {problem}")))?;
                     found.extend(item);
                 }
             }
@@ -103,7 +103,9 @@ fn kind_of(value: &Value) -> Result<Kind, String> {
         let text = value.get(field).and_then(Value::as_str);
         text.ok_or_else(|| format!("is no Kubernetes object: {field} is missing"))
     };
-    let group = text("apiVersion")?.rsplit_once('/').map_or("", |(group, _)| group);
+    let group = text("apiVersion")?
+        .rsplit_once('/')
+        .map_or("", |(group, _)| group);
     Ok(match (group, text("kind")?) {
         ("", "Service") => Kind::Service,
         ("istio.alibabacloud.com", "IstioGateway") => Kind::Gateway,

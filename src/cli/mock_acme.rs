@@ -18,7 +18,7 @@ use super::signals::Signals;
 use crate::settings::Span;
 
 const EXAMPLES: &str = "\
-HTTP-01 is validated by a real request to the address that --resolve gives for a name. A name
+HTTP-01 is validated by a real request to the address that --resolve gives for a name. A name \
 without one is unknown, and its validation fails.
 
 Examples:
@@ -68,24 +68,33 @@ impl FromStr for Resolved {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, address) = text.split_once('=').ok_or("write NAME=ADDRESS:PORT")?;
-        let address = address.parse().map_err(|_| format!("{address:?} is no ADDRESS:PORT"))?;
+        let address = address
+            .parse()
+            .map_err(|_| format!("{address:?} is no ADDRESS:PORT"))?;
         if name.is_empty() {
             return Err("no name before =".to_owned());
         }
-        Ok(Self { name: name.to_ascii_lowercase(), address })
+        Ok(Self {
+            name: name.to_ascii_lowercase(),
+            address,
+        })
     }
 }
 
 fn resolver(names: &[Resolved], all: Option<SocketAddr>) -> Resolver {
-    let names: BTreeMap<String, SocketAddr> =
-        names.iter().map(|resolved| (resolved.name.clone(), resolved.address)).collect();
+    let names: BTreeMap<String, SocketAddr> = names
+        .iter()
+        .map(|resolved| (resolved.name.clone(), resolved.address))
+        .collect();
     Arc::new(move |name| names.get(&name.to_ascii_lowercase()).copied().or(all))
 }
 
 /// Where the root certificate goes.
 fn root_file(args: &MockAcmeArgs) -> Option<PathBuf> {
     let beside = |state: &Path| state.with_extension("root.pem");
-    args.root.clone().or_else(|| args.state.as_deref().map(beside))
+    args.root
+        .clone()
+        .or_else(|| args.state.as_deref().map(beside))
 }
 
 pub(super) async fn run(args: &MockAcmeArgs, tasks: Tasks) -> anyhow::Result<ExitCode> {
@@ -93,14 +102,18 @@ pub(super) async fn run(args: &MockAcmeArgs, tasks: Tasks) -> anyhow::Result<Exi
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("listening at {}", args.listen))?;
-    let address = listener.local_addr().context("reading the listener's address")?;
+    let address = listener
+        .local_addr()
+        .context("reading the listener's address")?;
     let acme = MockAcme::start(Options {
         storage: args.state.clone().map_or(Storage::Memory, Storage::File),
         clock: Clock::system(),
         random: Random::system(),
         tasks: tasks.clone(),
         base_url: format!("https://{address}"),
-        validator: Arc::new(HttpFetch { resolver: resolver(&args.resolve, args.resolve_all) }),
+        validator: Arc::new(HttpFetch {
+            resolver: resolver(&args.resolve, args.resolve_all),
+        }),
         certificate_lifetime: args.lifetime.get(),
     })
     .await
@@ -141,7 +154,12 @@ mod tests {
 
     #[test]
     fn names_are_resolved_as_told() {
-        let args = parse(&["--resolve", "A.test=127.0.0.1:80", "--resolve", "b.test=127.0.0.2:81"]);
+        let args = parse(&[
+            "--resolve",
+            "A.test=127.0.0.1:80",
+            "--resolve",
+            "b.test=127.0.0.2:81",
+        ]);
         let args = args.unwrap();
         let find = resolver(&args.resolve, None);
         assert_eq!(find("a.test"), Some("127.0.0.1:80".parse().unwrap()));

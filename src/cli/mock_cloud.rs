@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use gatewright_seams::{AddressMap, Clock, Random, Tasks};
 use mock_cloud::{AccessKey, DataPlane, MockCloud, Options, Storage};
@@ -16,9 +18,9 @@ use super::signals::Signals;
 use crate::settings::{CREDENTIALS, PodAddresses, credentials};
 
 const EXAMPLES: &str = "\
-The key pair is that of ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET; without them
-one is made and printed. Official SDKs and command lines work against it: set their endpoint to the
-printed address and their protocol to HTTP.
+The key pair is that of ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET; without \
+them one is made and printed. Official SDKs and command lines work against it: set their endpoint to \
+the printed address and their protocol to HTTP.
 
 Examples:
   gatewright mock-cloud --listen 127.0.0.1:8090 --state /tmp/cloud.json --port-shift 8000
@@ -49,7 +51,7 @@ pub(super) struct MockCloudArgs {
     port_shift: u16,
 
     /// Where the addresses of backends are dialled; on a laptop 10.a.b.c is at 127.a.b.c
-    #[arg(long, value_enum, default_value_t = PodAddresses::Loopback)]
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = PodAddresses::Loopback)]
     pod_addresses: PodAddresses,
 }
 
@@ -58,14 +60,22 @@ pub(super) async fn run(args: &MockCloudArgs, tasks: Tasks) -> anyhow::Result<Ex
     let (key, made) = match credentials(|name| std::env::var(name).ok())? {
         Some(held) => {
             let id = held.access_key_id.expose().clone();
-            (AccessKey { id, secret: held.access_key_secret.expose().clone() }, false)
+            (
+                AccessKey {
+                    id,
+                    secret: held.access_key_secret.expose().clone(),
+                },
+                false,
+            )
         }
         None => (made_key()?, true),
     };
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("listening at {}", args.listen))?;
-    let address = listener.local_addr().context("reading the listener's address")?;
+    let address = listener
+        .local_addr()
+        .context("reading the listener's address")?;
     let cloud = MockCloud::start(Options {
         storage: args.state.clone().map_or(Storage::Memory, Storage::File),
         clock: Clock::system(),
@@ -82,12 +92,18 @@ pub(super) async fn run(args: &MockCloudArgs, tasks: Tasks) -> anyhow::Result<Ex
     .await
     .context("starting the mock cloud")?;
     let [id, secret, _] = CREDENTIALS;
-    Output.line(format_args!("mock cloud at http://{address}, region {}", args.region))?;
+    Output.line(format_args!(
+        "mock cloud at http://{address}, region {}",
+        args.region
+    ))?;
     if made {
         Output.line(format_args!("export {}={}", id.name, key.id))?;
         Output.line(format_args!("export {}={}", secret.name, key.secret))?;
     } else {
-        Output.line(format_args!("the key pair is that of {} in the environment", id.name))?;
+        Output.line(format_args!(
+            "the key pair is that of {} in the environment",
+            id.name
+        ))?;
     }
     tokio::select! {
         served = cloud.serve(listener) => served.context("serving the mock cloud")?,
@@ -98,10 +114,15 @@ pub(super) async fn run(args: &MockCloudArgs, tasks: Tasks) -> anyhow::Result<Ex
 
 /// A key pair of this process's own, in the form of the real ones.
 fn made_key() -> anyhow::Result<AccessKey> {
-    let mut bytes = [0; 32];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow!("making a key pair"))?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(AccessKey { id: format!("LTAI{}", &hex[..20]), secret: hex[20..50].to_owned() })
+    let mut bytes = [0; 48];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| anyhow!("making a key pair"))?;
+    let text = URL_SAFE_NO_PAD.encode(bytes);
+    Ok(AccessKey {
+        id: format!("LTAI{}", &text[..12]),
+        secret: text[12..].to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -111,7 +132,7 @@ mod tests {
     #[test]
     fn a_made_key_is_new_each_time() {
         let (one, other) = (made_key().unwrap(), made_key().unwrap());
-        assert!(one.id.starts_with("LTAI") && one.id.len() == 24 && one.secret.len() == 30);
+        assert!(one.id.starts_with("LTAI") && one.id.len() == 16 && one.secret.len() == 52);
         assert_ne!(one.secret, other.secret);
     }
 }

@@ -19,7 +19,9 @@ impl Output {
     /// It could not be written. [`is_closed`] tells whether the reader went away.
     pub fn line(self, text: impl Display) -> Result<(), OutputError> {
         let mut out = io::stdout().lock();
-        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(OutputError)
+        writeln!(out, "{text}")
+            .and_then(|()| out.flush())
+            .map_err(OutputError)
     }
 
     /// Prints `text` as it is.
@@ -28,7 +30,9 @@ impl Output {
     /// As [`Output::line`].
     pub fn text(self, text: impl Display) -> Result<(), OutputError> {
         let mut out = io::stdout().lock();
-        write!(out, "{text}").and_then(|()| out.flush()).map_err(OutputError)
+        write!(out, "{text}")
+            .and_then(|()| out.flush())
+            .map_err(OutputError)
     }
 }
 
@@ -66,6 +70,12 @@ pub(super) fn remark(text: impl Display) {
     writeln!(io::stderr(), "gatewright: {text}").ok();
 }
 
+/// Prints what is waited for to standard error, so that the result alone is on standard output.
+pub(super) fn progress(text: impl Display) {
+    // As in `complain`.
+    writeln!(io::stderr(), "{text}").ok();
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
@@ -76,7 +86,9 @@ mod tests {
     fn causes_follow_each_other_once() {
         let error = anyhow::anyhow!("no such file").context("reading x: no such file");
         assert_eq!(chain(&error), "reading x: no such file");
-        let error = anyhow::anyhow!("no such file").context("reading x").context("planning");
+        let error = anyhow::anyhow!("no such file")
+            .context("reading x")
+            .context("planning");
         assert_eq!(chain(&error), "planning: reading x: no such file");
     }
 

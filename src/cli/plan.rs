@@ -1,5 +1,6 @@
 //! `gatewright plan`.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,15 +26,17 @@ use crate::kubernetes::optional;
 use crate::load_balancer::{LOAD_BALANCER_CLASS, desired};
 use crate::settings::credentials;
 
+/// What a plan says when the load balancer was read.
+const CLOUD: &str = "cloud";
 /// Stands for the UID of a Service that does not exist yet.
 const NO_UID: &str = "UID";
 /// How IstioGateways and Services that name none are read.
 const DEFAULT_NAMESPACE: &str = "default";
 
 const EXAMPLES: &str = "\
-Reads Services of class gatewright.dev/clb and IstioGateways; other objects are passed over. With an
-access key in the environment and a Service that exists in the cluster, its load balancer is read
-from the cloud; without, it is taken as absent. Nothing is written anywhere. Backends follow the
+Reads Services of class gatewright.dev/clb and IstioGateways; other objects are passed over. With an \
+access key in the environment and a Service that exists in the cluster, its load balancer is read \
+from the cloud; without, it is taken as absent. Nothing is written anywhere. Backends follow the \
 Pods, not the files, so they are not part of a plan.
 
 Examples:
@@ -50,7 +53,7 @@ pub(super) struct PlanArgs {
     files: Vec<PathBuf>,
 
     /// How the plans are printed
-    #[arg(long, short, value_enum, default_value_t = PlanFormat::Text)]
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = PlanFormat::Text)]
     output: PlanFormat,
 
     /// Exit with 3 when there is something to change
@@ -61,7 +64,12 @@ pub(super) struct PlanArgs {
     cluster: ClusterArgs,
 
     /// Region of the load balancers
-    #[arg(long, help_heading = "Alibaba Cloud", value_name = "ID", default_value = "cn-hangzhou")]
+    #[arg(
+        long,
+        help_heading = "Alibaba Cloud",
+        value_name = "ID",
+        default_value = "cn-hangzhou"
+    )]
     region: String,
 
     /// URL of the load balancer API [default: the product's own in the region]
@@ -69,7 +77,12 @@ pub(super) struct PlanArgs {
     cloud_endpoint: Option<Uri>,
 
     /// Name of this cluster, which load balancers are tagged with
-    #[arg(long, help_heading = "Alibaba Cloud", value_name = "NAME", default_value = "default")]
+    #[arg(
+        long,
+        help_heading = "Alibaba Cloud",
+        value_name = "NAME",
+        default_value = "default"
+    )]
     cluster_name: String,
 }
 
@@ -116,7 +129,10 @@ pub(super) async fn run(args: &PlanArgs, tasks: Tasks) -> anyhow::Result<ExitCod
         PlanFormat::Json => Output.line(serde_json::to_string_pretty(&planned)?)?,
     }
     let invalid = planned.iter().any(|planned| planned.plan.is_none());
-    let changes = planned.iter().flat_map(|planned| &planned.plan).any(|plan| !plan.is_empty());
+    let changes = planned
+        .iter()
+        .flat_map(|planned| &planned.plan)
+        .any(|plan| !plan.is_empty());
     Ok(if invalid {
         ExitCode::from(FAILED)
     } else if changes && args.detailed_exitcode {
@@ -144,7 +160,10 @@ fn read_services(paths: &[PathBuf]) -> anyhow::Result<Vec<Service>> {
                         service_of(&gateway)
                     }
                 };
-                service.metadata.namespace.get_or_insert_with(|| DEFAULT_NAMESPACE.to_owned());
+                service
+                    .metadata
+                    .namespace
+                    .get_or_insert_with(|| DEFAULT_NAMESPACE.to_owned());
                 if asks_for_load_balancer(&service) {
                     services.push(service);
                 }
@@ -174,7 +193,11 @@ struct World {
 
 impl World {
     async fn reach(args: &PlanArgs, clock: Clock, tasks: &Tasks) -> anyhow::Result<Self> {
-        let none = |absent| Self { cloud: None, kube: None, absent };
+        let none = |absent| Self {
+            cloud: None,
+            kube: None,
+            absent,
+        };
         let Some(key) = credentials(|name| std::env::var(name).ok())? else {
             return Ok(none("taken as absent: no access key in the environment"));
         };
@@ -183,7 +206,9 @@ impl World {
             Err(error) if args.cluster.is_given() => return Err(error),
             Err(error) => {
                 remark(format_args!("{error:#}"));
-                return Ok(none("taken as absent: no cluster to look the Service up in"));
+                return Ok(none(
+                    "taken as absent: no cluster to look the Service up in",
+                ));
             }
         };
         let cloud = Cloud {
@@ -212,7 +237,8 @@ impl World {
             }
         };
         service.metadata.uid = Some(NO_UID.to_owned());
-        let (Some(cloud), Some(uid)) = (&self.cloud, held.and_then(|held| held.metadata.uid)) else {
+        let (Some(cloud), Some(uid)) = (&self.cloud, held.and_then(|held| held.metadata.uid))
+        else {
             let observed = Observed::absent(OwnerKey::new(NO_UID));
             return Ok((service, (observed, self.absent.to_owned())));
         };
@@ -222,7 +248,7 @@ impl World {
             .observe(&owner)
             .await
             .with_context(|| format!("reading the load balancer of {}", service.name_any()))?;
-        Ok((service, (observed, "cloud".to_owned())))
+        Ok((service, (observed, CLOUD.to_owned())))
     }
 }
 
@@ -254,31 +280,52 @@ fn in_words(planned: &[Planned]) -> String {
         }
         text.push_str(&format_one(one));
     }
-    let steps: usize = planned.iter().flat_map(|one| &one.plan).map(|plan| plan.steps.len()).sum();
+    let steps: usize = planned
+        .iter()
+        .flat_map(|one| &one.plan)
+        .map(|plan| plan.steps.len())
+        .sum();
     let wrong = planned.iter().filter(|one| one.plan.is_none()).count();
     let services = planned.len();
-    text.push_str(&format!("\n{services} load balancers, {steps} steps"));
-    if wrong > 0 {
-        text.push_str(&format!(", {wrong} without a plan"));
+    let rest = if wrong > 0 {
+        format!(", {wrong} without a plan")
+    } else {
+        String::new()
+    };
+    // Writing to a String cannot fail.
+    writeln!(text, "\n{services} load balancers, {steps} steps{rest}").ok();
+    if planned.iter().any(|one| one.observed != CLOUD) {
+        writeln!(text, "{NO_UID} stands for the UID that the Service gets when it is made").ok();
     }
-    text.push('\n');
     text
 }
 
 fn format_one(one: &Planned) -> String {
-    use std::fmt::Write as _;
     let mut text = format!("Service {}/{} (load balancer ", one.namespace, one.service);
-    let source = if one.observed == "cloud" { "read from the cloud" } else { &one.observed };
-    // Writing to a String cannot fail.
+    let source = if one.observed == CLOUD {
+        "read from the cloud"
+    } else {
+        &one.observed
+    };
     writeln!(text, "{source})").ok();
-    for line in &one.invalid {
-        writeln!(text, "  invalid: {line}").ok();
-    }
-    for line in one.plan.iter().flat_map(|plan| plan.to_string().lines().map(str::to_owned).collect::<Vec<_>>()) {
+    let plan = one
+        .plan
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let invalid = one
+        .invalid
+        .iter()
+        .map(|problem| format!("invalid: {problem}"));
+    let ignored = one
+        .ignored
+        .iter()
+        .map(|annotation| format!("not acted on: {annotation}"));
+    for line in invalid
+        .chain(plan.lines().map(str::to_owned))
+        .chain(ignored)
+    {
         writeln!(text, "  {line}").ok();
-    }
-    for annotation in &one.ignored {
-        writeln!(text, "  not acted on: {annotation}").ok();
     }
     text
 }

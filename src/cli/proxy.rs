@@ -17,7 +17,7 @@ use crate::proxy::{Proxy, ProxyOptions};
 const END: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
-SIGTERM or SIGINT lets open connections finish and then ends Envoy. If Envoy ends by itself, this
+SIGTERM or SIGINT lets open connections finish and then ends Envoy. If Envoy ends by itself, this \
 ends with its exit code (128 and the signal's number, if a signal ended it).
 
 Examples:
@@ -70,7 +70,9 @@ pub(super) async fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
         admin: args.admin,
         log: None,
         drain,
-        concurrency: args.concurrency.unwrap_or_else(|| usable().try_into().unwrap_or(1)),
+        concurrency: args
+            .concurrency
+            .unwrap_or_else(|| usable().try_into().unwrap_or(1)),
     })?;
     tokio::select! {
         exited = proxy.exited() => {
@@ -88,8 +90,11 @@ pub(super) async fn run(args: &ProxyArgs) -> anyhow::Result<ExitCode> {
 
 /// The exit code of another program as a shell gives it on.
 fn exit_code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(FAILED)
 }
 
 #[cfg(test)]

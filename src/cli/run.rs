@@ -24,9 +24,9 @@ use crate::settings::{Effective, Settings, credentials};
 use crate::transport;
 
 const EXAMPLES: &str = "\
-In a Pod the API server is that of the cluster; elsewhere it is that of the kubeconfig. The access
-key comes from ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for a temporary one,
-ALIBABA_CLOUD_SECURITY_TOKEN. Without it load balancers are off.
+In a Pod the API server is that of the cluster; elsewhere it is that of the kubeconfig. The access \
+key comes from ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for a temporary \
+one, ALIBABA_CLOUD_SECURITY_TOKEN. Without it load balancers are off.
 
 Examples:
   gatewright run --cluster-name shop --region cn-shanghai
@@ -47,18 +47,24 @@ pub(super) async fn run(args: &RunArgs, tasks: Tasks) -> anyhow::Result<ExitCode
     let settings = &args.settings;
     let key = credentials(|name| std::env::var(name).ok())?;
     let effective = Effective::of(settings, key.as_ref());
-    let shown: Vec<_> = effective.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), settings = shown.join(" "), "starting");
+    let shown: Vec<_> = effective
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        settings = shown.join(" "),
+        "starting"
+    );
     let kube = args.cluster.connect_daemon().await?.client;
     let (clock, random) = (Clock::system(), Random::system());
     let cloud = Cloud::of(settings);
-    let load_balancers = match key {
-        Some(key) => Some(cloud.open(key, clock, random.clone(), &tasks)?),
-        None => {
-            tracing::warn!("no access key in the environment: load balancers are off");
-            None
-        }
-    };
+    if key.is_none() {
+        tracing::warn!("no access key in the environment: load balancers are off");
+    }
+    let load_balancers = key
+        .map(|key| cloud.open(key, clock, random.clone(), &tasks))
+        .transpose()?;
     let outside = Outside {
         clock,
         random,
@@ -75,8 +81,12 @@ pub(super) async fn run(args: &RunArgs, tasks: Tasks) -> anyhow::Result<ExitCode
         xds: listen(settings.xds_listen, "proxies").await?,
         challenges: listen(settings.challenge_listen, "challenges").await?,
     };
-    tasks.spawn("admin", Admin::new(&effective, tasks.clone()).serve(admin, clock));
-    let starting = Daemon::start(&outside, &settings.config(), Some(sockets));
+    tasks.spawn(
+        "admin",
+        Admin::new(&effective, tasks.clone()).serve(admin, clock),
+    );
+    let config = settings.config();
+    let starting = Daemon::start(&outside, &config, Some(sockets));
     tokio::select! {
         started = starting => drop(started.context("starting")?),
         signal = signals.next() => {
@@ -93,7 +103,9 @@ pub(super) async fn run(args: &RunArgs, tasks: Tasks) -> anyhow::Result<ExitCode
 }
 
 async fn listen(address: SocketAddr, whom: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("listening for {whom} at {address}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening for {whom} at {address}"))
 }
 
 fn acme_transport(root: Option<&Path>, tasks: &Tasks) -> anyhow::Result<Transport> {
@@ -142,7 +154,10 @@ impl<'a> Cloud<'a> {
         let options = ClientOptions::new(key, self.region, endpoint);
         let transport = https_transport(tasks).context("preparing HTTPS to the cloud")?;
         let client = Client::new(options, transport, clock, random);
-        Ok(Arc::new(Clb::new(client, ClbOptions::new(ClusterName::new(self.cluster)))))
+        Ok(Arc::new(Clb::new(
+            client,
+            ClbOptions::new(ClusterName::new(self.cluster)),
+        )))
     }
 }
 
@@ -174,7 +189,10 @@ mod tests {
     #[test]
     fn the_endpoint_follows_the_region() {
         assert_eq!(product_endpoint("cn-hangzhou"), "https://slb.aliyuncs.com");
-        assert_eq!(product_endpoint("cn-zhangjiakou"), "https://slb.cn-zhangjiakou.aliyuncs.com");
+        assert_eq!(
+            product_endpoint("cn-zhangjiakou"),
+            "https://slb.cn-zhangjiakou.aliyuncs.com"
+        );
     }
 
     #[test]
@@ -184,6 +202,9 @@ mod tests {
         assert!(format!("{error:#}").contains("/no/such.pem"), "{error:#}");
         let empty = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let error = acme_transport(Some(&empty), &tasks).unwrap_err();
-        assert!(format!("{error:#}").contains("none in the file"), "{error:#}");
+        assert!(
+            format!("{error:#}").contains("none in the file"),
+            "{error:#}"
+        );
     }
 }

@@ -5,7 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// SIGINT (Ctrl-C) and SIGTERM, caught from when this is made.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
@@ -13,7 +13,7 @@ pub struct Signals {
 impl Signals {
     /// # Errors
     /// The operating system refuses to let them be caught.
-    pub fn catch() -> anyhow::Result<Self> {
+    pub(crate) fn catch() -> anyhow::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).context("catching SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("catching SIGTERM")?,
@@ -21,7 +21,7 @@ impl Signals {
     }
 
     /// Waits for the next of them and names it.
-    pub async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             biased;
             _ = self.interrupt.recv() => "SIGINT",

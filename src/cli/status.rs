@@ -25,7 +25,7 @@ pub(super) struct StatusArgs {
     namespace: Option<String>,
 
     /// How it is printed
-    #[arg(long, short, value_enum, default_value_t = Format::Table)]
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
     output: Format,
 
     /// Added to the ports of load balancers, as `gatewright dev` does without privilege
@@ -38,8 +38,13 @@ pub(super) struct StatusArgs {
 
 pub(super) async fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let cluster = args.cluster.connect().await?;
-    let view = View { namespace: args.namespace.clone(), port_shift: args.port_shift };
-    let overview = overview(&cluster.client, &view).await.context("reading the objects")?;
+    let view = View {
+        namespace: args.namespace.clone(),
+        port_shift: args.port_shift,
+    };
+    let overview = overview(&cluster.client, &view)
+        .await
+        .context("reading the objects")?;
     match args.output {
         Format::Table => Output.text(overview)?,
         Format::Json => Output.line(serde_json::to_string_pretty(&overview)?)?,

@@ -47,12 +47,13 @@ pub struct Overview {
 /// What the API server answered.
 pub async fn overview(kube: &kube::Client, view: &View) -> kube::Result<Overview> {
     let all = ListParams::default();
+    let of_gateways = ListParams::default().labels(PROXIES);
     let (gateways, services, certificates, servers, pods) = futures::try_join!(
         list::<IstioGateway>(kube, view, &all),
         list::<Service>(kube, view, &all),
         list::<Certificate>(kube, view, &all),
         list::<Gateway>(kube, view, &all),
-        list::<Pod>(kube, view, &ListParams::default().labels(PROXIES)),
+        list::<Pod>(kube, view, &of_gateways),
     )?;
     Ok(Overview {
         gateways: gateways.iter().map(GatewayRow::of).collect(),
@@ -61,7 +62,10 @@ pub async fn overview(kube: &kube::Client, view: &View) -> kube::Result<Overview
             .filter_map(|service| LoadBalancerRow::of(service, view.port_shift))
             .collect(),
         certificates: certificates.iter().map(CertificateRow::of).collect(),
-        proxies: pods.iter().map(|pod| ProxyRow::of(pod, &gateways, &servers)).collect(),
+        proxies: pods
+            .iter()
+            .map(|pod| ProxyRow::of(pod, &gateways, &servers))
+            .collect(),
     })
 }
 
@@ -84,13 +88,17 @@ where
     Ok(items)
 }
 
-/// A table of plain characters that fits [`WIDTH`] columns; long cells are wrapped.
+/// A table of plain characters that fits [`WIDTH`] columns; long cells are wrapped. Print it with
+/// [`Table::trim_fmt`].
 pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::ASCII_FULL_CONDENSED);
+    table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(WIDTH);
     table.set_header(Row::from(header.iter().copied()));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
 }
 
@@ -102,7 +110,7 @@ impl fmt::Display for Overview {
                 &named(&row.namespace, &row.name),
                 &with_cause(&row.state, row.message.as_deref()),
                 &row.proxies,
-                &row.addresses.join("\n"),
+                &row.addresses.join(", "),
             ]);
         }
         let mut load_balancers = table(&["LOAD BALANCER", "TYPE", "ADDRESS", "PORTS", "STATE"]);
@@ -110,7 +118,7 @@ impl fmt::Display for Overview {
             load_balancers.add_row([
                 &named(&row.namespace, &row.name),
                 &row.address_type,
-                &row.addresses.join("\n"),
+                &row.addresses.join(", "),
                 &row.ports.join(", "),
                 &with_cause(&row.state, row.message.as_deref()),
             ]);
@@ -119,7 +127,7 @@ impl fmt::Display for Overview {
         for row in &self.certificates {
             certificates.add_row([
                 &named(&row.namespace, &row.name),
-                &row.names.join("\n"),
+                &row.names.join(", "),
                 &with_cause(&row.state, row.message.as_deref()),
                 &row.expires.map(|at| at.to_string()).unwrap_or_default(),
                 &row.served,
@@ -131,7 +139,7 @@ impl fmt::Display for Overview {
                 &named(&row.namespace, &row.name),
                 row.address.as_deref().unwrap_or_default(),
                 &row.state,
-                &row.serves.join("\n"),
+                &row.serves.join(", "),
             ]);
         }
         let tables = [
@@ -147,7 +155,7 @@ impl fmt::Display for Overview {
             if table.is_empty() {
                 writeln!(f, "no {what}")?;
             } else {
-                writeln!(f, "{table}")?;
+                writeln!(f, "{}", table.trim_fmt())?;
             }
         }
         Ok(())

@@ -42,8 +42,8 @@ impl State {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("making the state directory {}", directory.display()))?;
         let lock_path = directory.join(LOCK);
-        let lock = File::create(&lock_path)
-            .with_context(|| format!("opening {}", lock_path.display()))?;
+        let lock =
+            File::create(&lock_path).with_context(|| format!("opening {}", lock_path.display()))?;
         if lock.try_lock().is_err() {
             bail!(
                 "another gatewright dev uses {}; end it, or give this one its own --state-dir",
@@ -56,12 +56,19 @@ impl State {
         }
         let kept = match std::fs::read(&file) {
             Ok(text) => serde_json::from_slice(&text).with_context(|| {
-                format!("{} is not what gatewright dev writes; --fresh starts clean", file.display())
+                format!(
+                    "{} is not what gatewright dev writes; --fresh starts clean",
+                    file.display()
+                )
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => new_keys()?,
             Err(error) => return Err(error).context(format!("reading {}", file.display())),
         };
-        let state = Self { directory: directory.to_owned(), kept, _lock: lock };
+        let state = Self {
+            directory: directory.to_owned(),
+            kept,
+            _lock: lock,
+        };
         state.save()?;
         Ok(state)
     }
@@ -71,7 +78,10 @@ impl State {
     /// # Errors
     /// The disk refuses.
     pub(super) fn save(&self) -> Result<()> {
-        write_private(&self.directory.join(FILE), &serde_json::to_string_pretty(&self.kept)?)
+        write_private(
+            &self.directory.join(FILE),
+            &serde_json::to_string_pretty(&self.kept)?,
+        )
     }
 }
 
@@ -80,7 +90,10 @@ fn clear(directory: &Path, marker: &Path) -> Result<()> {
     let entries = std::fs::read_dir(directory)
         .with_context(|| format!("reading {}", directory.display()))?
         .collect::<Result<Vec<_>, _>>()?;
-    let others = entries.iter().filter(|entry| entry.file_name() != LOCK).collect::<Vec<_>>();
+    let others = entries
+        .iter()
+        .filter(|entry| entry.file_name() != LOCK)
+        .collect::<Vec<_>>();
     if others.is_empty() {
         return Ok(());
     }
@@ -91,8 +104,9 @@ fn clear(directory: &Path, marker: &Path) -> Result<()> {
         );
     }
     // The marker last: a removal that was cut short can be taken up again.
-    let (last, first): (Vec<_>, Vec<_>) =
-        others.into_iter().partition(|entry| entry.file_name() == FILE);
+    let (last, first): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|entry| entry.file_name() == FILE);
     for entry in first.into_iter().chain(last) {
         let path = entry.path();
         let removed = if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -107,8 +121,16 @@ fn clear(directory: &Path, marker: &Path) -> Result<()> {
 
 fn new_keys() -> Result<Kept> {
     let mut bytes = [0u8; 24];
-    SystemRandom::new().fill(&mut bytes).ok().context("no randomness from the system")?;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .ok()
+        .context("no randomness from the system")?;
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
     Ok(Kept {
         access_key_id: format!("LTAIlaptop{}", hex(&bytes[..4])),
         access_key_secret: hex(&bytes[4..]),

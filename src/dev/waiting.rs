@@ -28,9 +28,15 @@ pub(super) async fn unmet(kube: &kube::Client) -> kube::Result<Vec<String>> {
         }
     }
     for service in Api::<Service>::all(kube.clone()).list(&all).await? {
-        let class = service.spec.as_ref().and_then(|spec| spec.load_balancer_class.as_deref());
-        let conditions =
-            service.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+        let class = service
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.load_balancer_class.as_deref());
+        let conditions = service
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.clone())
+            .unwrap_or_default();
         if class == Some(LOAD_BALANCER_CLASS) && !conditions::is_true(&conditions, CONDITION) {
             let why = message(&conditions, CONDITION);
             waiting.push(told("load balancer", &service.name_any(), why));
@@ -51,7 +57,11 @@ pub(super) async fn unmet(kube: &kube::Client) -> kube::Result<Vec<String>> {
         }
     }
     for deployment in Api::<Deployment>::all(kube.clone()).list(&all).await? {
-        let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+        let ready = deployment
+            .status
+            .as_ref()
+            .and_then(|status| status.ready_replicas)
+            .unwrap_or(0);
         let wanted = deployment.spec.replicas.unwrap_or(1);
         if ready < wanted {
             let why = format!("{ready} of {wanted} replicas are ready");
@@ -67,5 +77,8 @@ fn message(conditions: &[Condition], kind: &str) -> Option<String> {
 }
 
 fn told(kind: &str, name: &str, why: Option<String>) -> String {
-    format!("{kind} {name}: {}", why.unwrap_or_else(|| "not seen by the daemon yet".into()))
+    format!(
+        "{kind} {name}: {}",
+        why.unwrap_or_else(|| "not seen by the daemon yet".into())
+    )
 }

@@ -16,6 +16,8 @@ pub(super) const CONFIG_FILE: &str = "envoy.json";
 pub(super) const CLIENT_SECRET_FILE: &str = "client.json";
 pub(super) const READINESS_PORT: u16 = 15021;
 const ADMIN_PORT: u16 = 15000;
+/// The ports that the bootstrap itself opens.
+pub(crate) const RESERVED_PORTS: [u16; 2] = [ADMIN_PORT, READINESS_PORT];
 
 /// The files of the bootstrap ConfigMap, by name.
 ///
@@ -54,6 +56,12 @@ fn config(host: &str, port: u16) -> Value {
             "lds_config": { "ads": {}, "resource_api_version": "V3" },
             "cds_config": { "ads": {}, "resource_api_version": "V3" },
         },
+        "layered_runtime": { "layers": [{
+            "name": "gatewright",
+            // Envoy's default of 100 instructions refuses what people write every day, `[a-z]{1,63}`
+            // among it, and the rest of the routes with it.
+            "static_layer": { "re2.max_program_size.error_level": 32768 },
+        }]},
         "static_resources": {
             "clusters": [
                 {

@@ -88,12 +88,13 @@ impl Children {
                 ..ConfigMap::default()
             },
             deployment: deployment(gateway, settings),
-            service: service(gateway),
+            service: service_of(gateway),
         }
     }
 }
 
-fn service(gateway: &IstioGateway) -> Service {
+/// The Service that `gateway` becomes.
+pub fn service_of(gateway: &IstioGateway) -> Service {
     let spec = &gateway.spec.settings;
     let mut meta = metadata(gateway, gateway.workload_name());
     meta.labels
@@ -307,3 +308,6 @@ fn container(gateway: &IstioGateway, settings: &Settings, drain: u32) -> Contain
         ..Container::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

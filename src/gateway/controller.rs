@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use gatewright_crds::conditions::{self, Condition, Finding, READY};
-use gatewright_crds::istio_gateway::{GatewayState, IstioGateway, IstioGatewayStatus};
+use gatewright_crds::istio_gateway::{
+    GATEWAY_NAMESPACE, GatewayState, IstioGateway, IstioGatewayStatus,
+};
 use gatewright_xds::GatewayId;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -96,6 +98,15 @@ impl Controller {
             // The children are garbage-collected by their owner references.
             return Ok(Action::await_change());
         }
+        if gateway.namespace().as_deref() != Some(GATEWAY_NAMESPACE) {
+            let message = format!(
+                "a gateway must be in the namespace {GATEWAY_NAMESPACE}: its proxies get their \
+                 configuration and certificates there alone"
+            );
+            self.report_failure(&gateway, "WrongNamespace", &message)
+                .await;
+            return Ok(Action::await_change());
+        }
         let key = gateway.uid().unwrap_or_default();
         Ok(match self.pass(&gateway).await {
             Ok(renew_in) => {
@@ -107,7 +118,8 @@ impl Controller {
                 let wait = self
                     .failures
                     .failed(&key, kube_class(&error), &self.outside.random);
-                self.report_failure(&gateway, &error).await;
+                self.report_failure(&gateway, "ReconcileFailed", &error.to_string())
+                    .await;
                 Action::requeue(wait)
             }
         })
@@ -184,7 +196,7 @@ impl Controller {
         Ok(self
             .identity
             .valid_for(&secret, now)
-            .unwrap_or(Duration::from_secs(60)))
+            .unwrap_or(Duration::from_mins(1)))
     }
 
     async fn report(&self, gateway: &IstioGateway, deployment: &Deployment) -> kube::Result<()> {
@@ -272,26 +284,25 @@ impl Controller {
         Ok(())
     }
 
-    async fn report_failure(&self, gateway: &IstioGateway, error: &kube::Error) {
-        let message = error.to_string();
+    async fn report_failure(&self, gateway: &IstioGateway, reason: &'static str, message: &str) {
         let held = gateway.status.clone().unwrap_or_default();
         let status = IstioGatewayStatus {
             status: Some(GatewayState::ReconcileFailed),
-            error_message: Some(message.clone()),
+            error_message: Some(message.to_owned()),
             ..held
         };
-        let finding = Finding::new(READY, false, "ReconcileFailed", message.clone());
+        let finding = Finding::new(READY, false, reason, message);
         match self.write(gateway, status, vec![finding]).await {
             Ok(true) => {
                 let about = gateway.object_ref(&());
                 let events = &self.outside.events;
                 events
-                    .warning(&about, "ReconcileFailed", "Reconcile", &message)
+                    .warning(&about, reason, "Reconcile", message)
                     .await;
             }
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(gateway = gateway.name_any(), %error, "status not written")
+                tracing::warn!(gateway = gateway.name_any(), %error, "status not written");
             }
         }
     }

@@ -204,10 +204,16 @@ impl Controller {
                 lost += 1;
             }
             if !before.doubtful && before.observed != observed {
-                self.report_drift(service, &before.observed, &observed).await;
+                self.report_drift(service, &before.observed, &observed)
+                    .await;
             }
         }
-        let record = Record { observed, audited_at: now, doubtful: false, lost };
+        let record = Record {
+            observed,
+            audited_at: now,
+            doubtful: false,
+            lost,
+        };
         // A Service that goes away takes its record with it: nothing to write.
         if service.metadata.deletion_timestamp.is_none() {
             record::store(kube, service, &record).await?;
@@ -231,7 +237,9 @@ impl Controller {
         for step in &plan.steps {
             tracing::info!(service = service.name_any(), %step, "applying");
             let token = IdempotencyToken::new(&owner, generation, &step.action);
-            self.provider.apply(step, &mut record.observed, &token).await?;
+            self.provider
+                .apply(step, &mut record.observed, &token)
+                .await?;
         }
         record.doubtful = false;
         record::store(kube, service, record).await?;

@@ -24,10 +24,38 @@ use gatewright_xds::proto::envoy::extensions::transport_sockets::tls::v3::{
 use gatewright_xds::proto::google::protobuf::{BoolValue, UInt32Value};
 
 use super::secrets::resource_name;
-use super::translate::{Opened, socket_address};
+use super::servers::Opened;
+use super::translate::socket_address;
 
 /// How much a connection may buffer: Envoy's advice for an edge proxy.
 const BUFFER_BYTES: u32 = 32 * 1024;
+
+/// The cipher suites of TLS 1.2 that Envoy's BoringSSL has for certificates with RSA and ECDSA keys,
+/// in OpenSSL's names. One that it does not have makes it refuse the listener.
+const CIPHER_SUITES: [&str; 17] = [
+    "AES128-GCM-SHA256",
+    "AES128-SHA",
+    "AES256-GCM-SHA384",
+    "AES256-SHA",
+    "DES-CBC3-SHA",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES128-SHA",
+    "ECDHE-ECDSA-AES128-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES256-SHA",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-SHA",
+    "ECDHE-RSA-AES128-SHA256",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-SHA",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+];
+
+/// Whether the proxies have the cipher suite.
+pub(super) fn knows_cipher(suite: &str) -> bool {
+    CIPHER_SUITES.contains(&suite)
+}
 
 /// The listener at `bind`:`port`. Its name depends on the port alone, and its content on nothing
 /// that a certificate rotation changes.
@@ -69,12 +97,13 @@ pub(super) fn listener(bind: IpAddr, port: u16, servers: &[&Opened<'_>]) -> List
 /// One chain for each server, with one secret: a rotation then costs the same whatever the number
 /// of servers.
 fn tls_chain(opened: &Opened<'_>) -> FilterChain {
-    let names: Vec<String> = opened
-        .hosts()
-        .filter(|host| *host != "*")
-        .map(str::to_ascii_lowercase)
-        .collect();
-    let any_name = opened.hosts().any(|host| host == "*");
+    let patterns = opened.patterns();
+    // Envoy says "any name" by an empty list.
+    let names = if patterns.contains("*") {
+        Vec::new()
+    } else {
+        patterns.into_iter().map(str::to_owned).collect()
+    };
     let tls = opened.server.tls.as_ref();
     let version = |version: Option<TlsVersion>, default: TlsProtocol| {
         i32::from(match version {
@@ -86,8 +115,10 @@ fn tls_chain(opened: &Opened<'_>) -> FilterChain {
         })
     };
     let secrets = opened
-        .secret()
-        .map(|(namespace, name)| sds_secret_config(&resource_name(&namespace, &name)));
+        .secret
+        .as_ref()
+        .map(|(namespace, name)| sds_secret_config(&resource_name(namespace, name)));
+    let suites = tls.map(|tls| tls.cipher_suites.clone()).unwrap_or_default();
     let context = DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(TlsParameters {
@@ -99,7 +130,10 @@ fn tls_chain(opened: &Opened<'_>) -> FilterChain {
                     tls.and_then(|tls| tls.max_protocol_version),
                     TlsProtocol::TlSv13,
                 ),
-                cipher_suites: tls.map(|tls| tls.cipher_suites.clone()).unwrap_or_default(),
+                cipher_suites: suites
+                    .into_iter()
+                    .filter(|suite| knows_cipher(suite))
+                    .collect(),
                 ..TlsParameters::default()
             }),
             tls_certificate_sds_secret_configs: secrets.into_iter().collect(),
@@ -111,7 +145,7 @@ fn tls_chain(opened: &Opened<'_>) -> FilterChain {
     FilterChain {
         name: opened.route_name(),
         filter_chain_match: Some(FilterChainMatch {
-            server_names: if any_name { Vec::new() } else { names },
+            server_names: names,
             ..FilterChainMatch::default()
         }),
         filters: vec![http(opened.port, &opened.route_name())],

@@ -62,8 +62,25 @@ struct Running {
     tasks: Tasks,
 }
 
+/// Which Pods are this runner's.
+pub(super) enum Bound {
+    /// Those of the laptop's node, and those of no node: nobody else would choose one.
+    Laptop,
+    /// Those that a scheduler bound to one of these nodes.
+    To(BTreeSet<String>),
+}
+
+impl Bound {
+    fn has(&self, node: Option<&str>) -> bool {
+        match self {
+            Self::Laptop => node.is_none_or(|node| node == NODE),
+            Self::To(nodes) => node.is_some_and(|node| nodes.contains(node)),
+        }
+    }
+}
+
 /// Runs Pods until the tasks are cancelled, then stops them all.
-pub(super) async fn run(runner: Runner) {
+pub(super) async fn run(runner: Runner, bound: Bound) {
     let addresses = Addresses::new(runner.first_address);
     let mut pods: BTreeMap<String, Running> = BTreeMap::new();
     // Pods outlive the cancel signal by the moment it takes to stop them.
@@ -85,7 +102,7 @@ pub(super) async fn run(runner: Runner) {
             Event::Apply(pod) | Event::InitApply(pod) => {
                 let Some(uid) = pod.uid() else { continue };
                 let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-                if node.is_some_and(|node| node != NODE) {
+                if !bound.has(node) {
                     continue;
                 }
                 if pod.metadata.deletion_timestamp.is_some() {

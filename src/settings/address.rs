@@ -30,10 +30,19 @@ impl FromStr for HostPort {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (host, port) = text.rsplit_once(':').ok_or(HostPortError::NoPort)?;
-        let port = port.parse().ok().filter(|port| *port != 0).ok_or(HostPortError::Port)?;
-        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or(HostPortError::Port)?;
+        let host = match host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+        {
             Some(inner) => {
-                inner.parse::<std::net::Ipv6Addr>().map_err(|_| HostPortError::Host('['))?;
+                inner
+                    .parse::<std::net::Ipv6Addr>()
+                    .map_err(|_| HostPortError::Host('['))?;
                 inner
             }
             None if host.contains(':') => return Err(HostPortError::NoPort),
@@ -48,7 +57,10 @@ impl FromStr for HostPort {
         if host.is_empty() {
             return Err(HostPortError::NoHost);
         }
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
     }
 }
 

@@ -20,8 +20,14 @@ pub const CREDENTIALS: [EnvironmentSetting; 3] = [
         name: KEY_ID,
         meaning: "Id of the access key. Without one, load balancers are off",
     },
-    EnvironmentSetting { name: KEY_SECRET, meaning: "Secret of the access key" },
-    EnvironmentSetting { name: TOKEN, meaning: "Token of a temporary access key" },
+    EnvironmentSetting {
+        name: KEY_SECRET,
+        meaning: "Secret of the access key",
+    },
+    EnvironmentSetting {
+        name: TOKEN,
+        meaning: "Token of a temporary access key",
+    },
 ];
 
 /// The environment holds half a key.
@@ -40,14 +46,29 @@ pub struct CredentialsError {
 pub fn credentials(
     read: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Credentials>, CredentialsError> {
-    let read = |name: &str| read(name).filter(|value| !value.is_empty()).map(Secret::new);
+    let read = |name: &str| {
+        read(name)
+            .filter(|value| !value.is_empty())
+            .map(Secret::new)
+    };
     match (read(KEY_ID), read(KEY_SECRET), read(TOKEN)) {
-        (Some(access_key_id), Some(access_key_secret), security_token) => {
-            Ok(Some(Credentials { access_key_id, access_key_secret, security_token }))
-        }
-        (Some(_), None, _) => Err(CredentialsError { missing: KEY_SECRET, set: KEY_ID }),
-        (None, Some(_), _) => Err(CredentialsError { missing: KEY_ID, set: KEY_SECRET }),
-        (None, None, Some(_)) => Err(CredentialsError { missing: KEY_ID, set: TOKEN }),
+        (Some(access_key_id), Some(access_key_secret), security_token) => Ok(Some(Credentials {
+            access_key_id,
+            access_key_secret,
+            security_token,
+        })),
+        (Some(_), None, _) => Err(CredentialsError {
+            missing: KEY_SECRET,
+            set: KEY_ID,
+        }),
+        (None, Some(_), _) => Err(CredentialsError {
+            missing: KEY_ID,
+            set: KEY_SECRET,
+        }),
+        (None, None, Some(_)) => Err(CredentialsError {
+            missing: KEY_ID,
+            set: TOKEN,
+        }),
         (None, None, None) => Ok(None),
     }
 }
@@ -67,7 +88,9 @@ mod tests {
     fn a_key_is_whole_or_absent() {
         assert!(read(&[]).unwrap().is_none());
         assert!(read(&[(KEY_ID, ""), (KEY_SECRET, "")]).unwrap().is_none());
-        let key = read(&[(KEY_ID, "id"), (KEY_SECRET, "hunter2")]).unwrap().unwrap();
+        let key = read(&[(KEY_ID, "id"), (KEY_SECRET, "hunter2")])
+            .unwrap()
+            .unwrap();
         assert_eq!(key.access_key_secret.expose(), "hunter2");
         assert!(!format!("{key:?}").contains("hunter2"));
         assert_eq!(read(&[(KEY_ID, "id")]).unwrap_err().missing, KEY_SECRET);

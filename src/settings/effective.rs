@@ -29,21 +29,33 @@ impl Effective {
             ("namespace", settings.namespace.clone()),
             ("cluster-name", settings.cluster_name.clone()),
             ("region", settings.region.clone()),
-            ("cloud-endpoint", endpoint.map_or_else(product, ToString::to_string)),
+            (
+                "cloud-endpoint",
+                endpoint.map_or_else(product, ToString::to_string),
+            ),
             ("audit-interval", settings.audit_interval.to_string()),
             ("proxy-image", settings.proxy_image.clone()),
             ("xds-listen", settings.xds_listen.to_string()),
             ("xds-address", settings.xds_address().to_string()),
-            ("certificates", choice(settings.certificates)),
+            ("certificates", choice(&settings.certificates)),
             (
                 "acme-root",
-                settings.acme_root.as_ref().map_or_else(unset, |file| file.display().to_string()),
+                settings
+                    .acme_root
+                    .as_ref()
+                    .map_or_else(unset, |file| file.display().to_string()),
             ),
             ("challenge-listen", settings.challenge_listen.to_string()),
-            ("challenge-address", settings.challenge_address().to_string()),
+            (
+                "challenge-address",
+                settings.challenge_address().to_string(),
+            ),
             ("admin-listen", settings.admin_listen.to_string()),
-            ("pod-addresses", choice(settings.pod_addresses)),
-            ("load-balancer-port-shift", settings.load_balancer_port_shift.to_string()),
+            ("pod-addresses", choice(&settings.pod_addresses)),
+            (
+                "load-balancer-port-shift",
+                settings.load_balancer_port_shift.to_string(),
+            ),
             (id.name, present(held)),
             (secret.name, present(held)),
             (token.name, present(temporary)),
@@ -59,11 +71,15 @@ impl Effective {
 /// One `name=value` a line.
 impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.iter().try_for_each(|(name, value)| writeln!(f, "{name}={value}"))
+        self.iter()
+            .try_for_each(|(name, value)| writeln!(f, "{name}={value}"))
     }
 }
 
 /// A choice as it is written on the command line.
-fn choice(choice: impl ValueEnum) -> String {
-    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+fn choice(choice: &impl ValueEnum) -> String {
+    choice
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
 }

@@ -26,13 +26,23 @@ impl Span {
     }
 }
 
+impl From<Span> for Duration {
+    fn from(span: Span) -> Self {
+        span.0
+    }
+}
+
 impl FromStr for Span {
     type Err = SpanError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let span: SignedDuration = text.parse().map_err(|_| SpanError::Text)?;
         let span = Duration::try_from(span).map_err(|_| SpanError::NotPositive)?;
-        if span.is_zero() { Err(SpanError::NotPositive) } else { Ok(Self(span)) }
+        if span.is_zero() {
+            Err(SpanError::NotPositive)
+        } else {
+            Ok(Self(span))
+        }
     }
 }
 
@@ -63,7 +73,11 @@ mod tests {
     #[test]
     fn spans_are_read_and_written_as_people_do() {
         for (text, seconds) in [("90s", 90), ("30m", 1800), ("1h", 3600), ("1h30m", 5400)] {
-            assert_eq!(text.parse::<Span>().unwrap().get(), Duration::from_secs(seconds), "{text}");
+            assert_eq!(
+                text.parse::<Span>().unwrap().get(),
+                Duration::from_secs(seconds),
+                "{text}"
+            );
         }
         for text in ["30m", "1h30m", "1m30s", "5s", "250ms"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);

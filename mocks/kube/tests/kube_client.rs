@@ -929,3 +929,52 @@ async fn a_controller_follows_its_objects_through_faults_for_a_virtual_day() {
         () = user => {}
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn metadata_alone_is_read_listed_and_watched() {
+    let (_local, client) = start().await;
+    let api: Api<ConfigMap> = Api::default_namespaced(client);
+    let made = api
+        .create(&PostParams::default(), &config("a", "1"))
+        .await
+        .unwrap();
+    assert_eq!(
+        api.get_metadata("a").await.unwrap().metadata.uid,
+        made.metadata.uid
+    );
+    assert_eq!(
+        api.list_metadata(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    let params = WatchParams::default().timeout(1).disable_bookmarks();
+    let events: Vec<_> = api
+        .watch_metadata(&params, "0")
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
+    assert!(matches!(events.as_slice(), [WatchEvent::Added(a)] if a.name_any() == "a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_seed_gives_one_history() {
+    let mut histories = Vec::new();
+    for _ in 0..2 {
+        let (_local, client) = start().await;
+        let api: Api<Service> = Api::default_namespaced(client);
+        for _ in 0..3 {
+            let service = object(json!({
+                "metadata": {"generateName": "s-"}, "spec": {"ports": [{"port": 80}]},
+            }));
+            api.create(&PostParams::default(), &service).await.unwrap();
+        }
+        let all = api.list(&ListParams::default()).await.unwrap();
+        histories.push(serde_json::to_string(&all).unwrap());
+    }
+    assert_eq!(histories[0], histories[1]);
+}

@@ -52,14 +52,21 @@ pub(super) fn triggered(certificate: &Certificate, now: Timestamp) -> Certificat
     let mut status = certificate.status.clone().unwrap_or_default();
     let message = "a new certificate was asked for by gatewright rotate";
     let finding = Finding::new(names::ISSUING, true, TRIGGERED, message);
-    conditions::set(&mut status.conditions, finding, certificate.metadata.generation, now);
+    conditions::set(
+        &mut status.conditions,
+        finding,
+        certificate.metadata.generation,
+        now,
+    );
     status
 }
 
 /// Whether the renewal of `certificate` is due.
 pub(super) fn is_due(certificate: &Certificate, now: Timestamp) -> bool {
     let status = certificate.status.as_ref();
-    status.and_then(|status| status.renewal_time.as_ref()).is_some_and(|at| at.0 <= now)
+    status
+        .and_then(|status| status.renewal_time.as_ref())
+        .is_some_and(|at| at.0 <= now)
 }
 
 /// How far the rotation is that was asked for at `before`.
@@ -84,9 +91,9 @@ pub(super) fn progress(before: Before, certificate: &Certificate) -> Progress {
     }
     match conditions::get(&status.conditions, SERVED) {
         None => Progress::Waiting("somebody to say where it is served".to_owned()),
-        Some(served) if served.status == "True" => {
-            Progress::Served { places: places(&served.message) }
-        }
+        Some(served) if served.status == "True" => Progress::Served {
+            places: places(&served.message),
+        },
         Some(served) if served.reason == "NotReferenced" => Progress::NotReferenced,
         Some(served) if served.reason == "Rotating" => {
             Progress::Waiting("the proxies and load balancers to show it".to_owned())
@@ -113,9 +120,18 @@ mod tests {
     fn held() -> Certificate {
         let mut certificate = Certificate::new("shop", Default::default());
         certificate.metadata.generation = Some(3);
-        certificate.status = Some(CertificateStatus { revision: Some(7), ..Default::default() });
+        certificate.status = Some(CertificateStatus {
+            revision: Some(7),
+            ..Default::default()
+        });
         set(&mut certificate, "Ready", true, "Ready", "up to date");
-        set(&mut certificate, SERVED, true, "SeenEverywhere", "serial 1 was seen at 4 places");
+        set(
+            &mut certificate,
+            SERVED,
+            true,
+            "SeenEverywhere",
+            "serial 1 was seen at 4 places",
+        );
         certificate
     }
 
@@ -150,7 +166,10 @@ mod tests {
     }
 
     fn waits_for(progress: Progress, what: &str) {
-        assert!(matches!(&progress, Progress::Waiting(text) if text.contains(what)), "{progress:?}");
+        assert!(
+            matches!(&progress, Progress::Waiting(text) if text.contains(what)),
+            "{progress:?}"
+        );
     }
 
     #[test]
@@ -159,7 +178,10 @@ mod tests {
         let conditions = &certificate.status.as_ref().unwrap().conditions;
         assert!(conditions::is_true(conditions, "Ready"));
         let issuing = conditions::get(conditions, names::ISSUING).unwrap();
-        assert_eq!((issuing.status.as_str(), issuing.reason.as_str()), ("True", TRIGGERED));
+        assert_eq!(
+            (issuing.status.as_str(), issuing.reason.as_str()),
+            ("True", TRIGGERED)
+        );
         assert_eq!(issuing.observed_generation, Some(3));
     }
 
@@ -169,23 +191,47 @@ mod tests {
         waits_for(progress(before, &certificate), "the issuer");
         let (before, mut certificate) = issued();
         waits_for(progress(before, &certificate), "to show it");
-        set(&mut certificate, SERVED, false, "NotServed", "missing: proxy a");
+        set(
+            &mut certificate,
+            SERVED,
+            false,
+            "NotServed",
+            "missing: proxy a",
+        );
         waits_for(progress(before, &certificate), "missing: proxy a");
-        set(&mut certificate, SERVED, true, "SeenEverywhere", "serial 2 was seen at 4 places");
-        assert_eq!(progress(before, &certificate), Progress::Served { places: Some(4) });
+        set(
+            &mut certificate,
+            SERVED,
+            true,
+            "SeenEverywhere",
+            "serial 2 was seen at 4 places",
+        );
+        assert_eq!(
+            progress(before, &certificate),
+            Progress::Served { places: Some(4) }
+        );
     }
 
     #[test]
     fn the_old_certificate_served_is_not_the_new_one_served() {
         // The wish is gone and nothing was issued: as after a conflict between two writers.
         let certificate = held();
-        waits_for(progress(Before::of(&certificate), &certificate), "to be written");
+        waits_for(
+            progress(Before::of(&certificate), &certificate),
+            "to be written",
+        );
     }
 
     #[test]
     fn a_secret_that_no_gateway_uses_ends_the_wait() {
         let (before, mut certificate) = issued();
-        set(&mut certificate, SERVED, false, "NotReferenced", "no gateway uses secret x");
+        set(
+            &mut certificate,
+            SERVED,
+            false,
+            "NotReferenced",
+            "no gateway uses secret x",
+        );
         assert_eq!(progress(before, &certificate), Progress::NotReferenced);
     }
 
@@ -193,10 +239,22 @@ mod tests {
     fn a_refusal_ends_the_wait_and_a_passing_failure_does_not() {
         let (before, mut certificate) = asked_for();
         status(&mut certificate).failed_issuance_attempts = Some(1);
-        set(&mut certificate, names::ISSUING, true, "ValidationFailed", "no answer at /x");
+        set(
+            &mut certificate,
+            names::ISSUING,
+            true,
+            "ValidationFailed",
+            "no answer at /x",
+        );
         let told = "ValidationFailed: no answer at /x".to_owned();
         assert_eq!(progress(before, &certificate), Progress::Failed(told));
-        set(&mut certificate, names::ISSUING, true, "AcmeUnreachable", "refused");
+        set(
+            &mut certificate,
+            names::ISSUING,
+            true,
+            "AcmeUnreachable",
+            "refused",
+        );
         waits_for(progress(before, &certificate), "AcmeUnreachable");
     }
 
@@ -204,13 +262,28 @@ mod tests {
     fn a_failure_from_before_the_wish_is_not_its_failure() {
         let mut certificate = held();
         status(&mut certificate).failed_issuance_attempts = Some(2);
-        set(&mut certificate, names::ISSUING, true, "ValidationFailed", "earlier");
+        set(
+            &mut certificate,
+            names::ISSUING,
+            true,
+            "ValidationFailed",
+            "earlier",
+        );
         let before = Before::of(&certificate);
         certificate.status = Some(triggered(&certificate, START));
         waits_for(progress(before, &certificate), "the issuer");
-        set(&mut certificate, names::ISSUING, true, "ValidationFailed", "again");
+        set(
+            &mut certificate,
+            names::ISSUING,
+            true,
+            "ValidationFailed",
+            "again",
+        );
         status(&mut certificate).failed_issuance_attempts = Some(3);
-        assert!(matches!(progress(before, &certificate), Progress::Failed(_)));
+        assert!(matches!(
+            progress(before, &certificate),
+            Progress::Failed(_)
+        ));
     }
 
     #[test]
@@ -218,7 +291,10 @@ mod tests {
         let (before, mut certificate) = asked_for();
         certificate.metadata.deletion_timestamp =
             Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(START));
-        assert!(matches!(progress(before, &certificate), Progress::Failed(_)));
+        assert!(matches!(
+            progress(before, &certificate),
+            Progress::Failed(_)
+        ));
     }
 
     #[test]
@@ -228,6 +304,9 @@ mod tests {
         let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(START);
         status(&mut certificate).renewal_time = Some(time);
         assert!(is_due(&certificate, START));
-        assert!(!is_due(&certificate, START - jiff::SignedDuration::from_secs(1)));
+        assert!(!is_due(
+            &certificate,
+            START - jiff::SignedDuration::from_secs(1)
+        ));
     }
 }

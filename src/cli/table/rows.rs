@@ -12,10 +12,8 @@ use serde::Serialize;
 use crate::certificate::SERVED;
 use crate::fronts::{pod_labels, selects};
 use crate::gateway::addresses_of;
-use crate::load_balancer::LOAD_BALANCER_CLASS;
+use crate::load_balancer::{self, LOAD_BALANCER_CLASS};
 
-/// The condition that the load balancer controller keeps on Services.
-const LOAD_BALANCER_READY: &str = "gatewright.dev/LoadBalancerReady";
 const ADDRESS_TYPES: [&str; 2] = [
     "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type",
     "service.beta.kubernetes.io/alicloud-loadbalancer-address-type",
@@ -44,11 +42,15 @@ impl GatewayRow {
     pub(super) fn of(gateway: &IstioGateway) -> Self {
         let status = gateway.status.clone().unwrap_or_default();
         let ready = condition(&status.conditions, READY, gateway.metadata.generation);
-        let wanted = status.replicas.unwrap_or_else(|| gateway.spec.settings.replicas());
+        let wanted = status
+            .replicas
+            .unwrap_or_else(|| gateway.spec.settings.replicas());
         Self {
             namespace: gateway.namespace().unwrap_or_default(),
             name: gateway.name_any(),
-            state: status.status.map_or_else(|| PENDING.to_owned(), |state| format!("{state:?}")),
+            state: status
+                .status
+                .map_or_else(|| PENDING.to_owned(), |state| format!("{state:?}")),
             message: ready.message,
             proxies: format!("{}/{wanted}", status.ready_replicas.unwrap_or(0)),
             addresses: status.gateway_address,
@@ -84,9 +86,13 @@ impl LoadBalancerRow {
             return None;
         }
         let status = service.status.as_ref();
-        let held = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-        let ready = condition(held, LOAD_BALANCER_READY, service.metadata.generation);
-        let address_type = ADDRESS_TYPES.iter().find_map(|key| service.annotations().get(*key));
+        let held = status
+            .and_then(|status| status.conditions.as_deref())
+            .unwrap_or_default();
+        let ready = condition(held, load_balancer::CONDITION, service.metadata.generation);
+        let address_type = ADDRESS_TYPES
+            .iter()
+            .find_map(|key| service.annotations().get(*key));
         let shown = |port: i32| match port_shift {
             0 => port.to_string(),
             shift => format!("{port} at {}", port + i32::from(shift)),
@@ -94,9 +100,16 @@ impl LoadBalancerRow {
         Some(Self {
             namespace: service.namespace().unwrap_or_default(),
             name: service.name_any(),
-            address_type: address_type.map_or("internet", |value| value.as_str()).to_owned(),
+            address_type: address_type
+                .map_or("internet", |value| value.as_str())
+                .to_owned(),
             addresses: addresses_of(service).collect(),
-            ports: spec.ports.iter().flatten().map(|port| shown(port.port)).collect(),
+            ports: spec
+                .ports
+                .iter()
+                .flatten()
+                .map(|port| shown(port.port))
+                .collect(),
             state: ready.state,
             message: ready.message,
             ready: ready.holds,
@@ -144,7 +157,9 @@ impl CertificateRow {
             state,
             message,
             expires: status.not_after.map(|at| at.0),
-            served: served.map(|served| served.message.clone()).unwrap_or_default(),
+            served: served
+                .map(|served| served.message.clone())
+                .unwrap_or_default(),
             ready: ready.holds && issuing.is_none(),
             is_served: served.is_some_and(|served| served.status == "True"),
         }
@@ -169,8 +184,13 @@ pub struct ProxyRow {
 impl ProxyRow {
     pub(super) fn of(pod: &Pod, gateways: &[IstioGateway], servers: &[Gateway]) -> Self {
         let status = pod.status.as_ref();
-        let held = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-        let ready = held.into_iter().any(|held| held.type_ == "Ready" && held.status == "True");
+        let held = status
+            .and_then(|status| status.conditions.as_ref())
+            .into_iter()
+            .flatten();
+        let ready = held
+            .into_iter()
+            .any(|held| held.type_ == "Ready" && held.status == "True");
         let leaving = pod.metadata.deletion_timestamp.is_some();
         let waiting = status
             .and_then(|status| status.container_statuses.as_ref()?.first()?.state.as_ref())
@@ -185,11 +205,17 @@ impl ProxyRow {
         let gateway = gateways.iter().find(|gateway| {
             let labels = pod_labels(gateway);
             gateway.namespace() == pod.namespace()
-                && labels.iter().all(|(key, value)| pod.labels().get(key) == Some(value))
+                && labels
+                    .iter()
+                    .all(|(key, value)| pod.labels().get(key) == Some(value))
         });
-        let told = servers.iter().filter(|servers| selects(servers, pod.labels()));
-        let mut serves: Vec<String> =
-            told.flat_map(|servers| &servers.spec.servers).map(served).collect();
+        let told = servers
+            .iter()
+            .filter(|servers| selects(servers, pod.labels()));
+        let mut serves: Vec<String> = told
+            .flat_map(|servers| &servers.spec.servers)
+            .map(served)
+            .collect();
         serves.sort();
         serves.dedup();
         Self {
@@ -205,8 +231,15 @@ impl ProxyRow {
 }
 
 fn served(server: &Server) -> String {
-    let port = format!("{} {}", server.port.protocol.to_ascii_uppercase(), server.port.number);
-    let secret = server.tls.as_ref().and_then(|tls| tls.credential_name.as_deref());
+    let port = format!(
+        "{} {}",
+        server.port.protocol.to_ascii_uppercase(),
+        server.port.number
+    );
+    let secret = server
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.credential_name.as_deref());
     match secret {
         Some(secret) => format!("{port} with {secret}"),
         None => port,
@@ -223,14 +256,24 @@ struct Shown {
 /// `generation` is the object's: what a controller said of an older one is not the state.
 fn condition(list: &[Condition], kind: &str, generation: Option<i64>) -> Shown {
     let Some(found) = conditions::get(list, kind) else {
-        return Shown { holds: false, state: PENDING.to_owned(), message: None };
+        return Shown {
+            holds: false,
+            state: PENDING.to_owned(),
+            message: None,
+        };
     };
     let current = found.observed_generation >= generation || found.observed_generation.is_none();
     let holds = found.status == "True" && current;
     Shown {
         holds,
-        state: if holds { "Ready".to_owned() } else { found.reason.clone() },
-        message: (!holds).then(|| found.message.clone()).filter(|message| !message.is_empty()),
+        state: if holds {
+            "Ready".to_owned()
+        } else {
+            found.reason.clone()
+        },
+        message: (!holds)
+            .then(|| found.message.clone())
+            .filter(|message| !message.is_empty()),
     }
 }
 

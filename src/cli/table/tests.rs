@@ -122,14 +122,21 @@ fn every_line_fits_and_is_plain() {
     overview.certificates[0].served = format!("missing: {}", "x".repeat(300));
     overview.proxies[0].name = "n".repeat(120);
     for line in overview.to_string().lines() {
-        assert!(line.is_ascii() && line.len() <= usize::from(WIDTH), "{}: {line}", line.len());
+        assert!(
+            line.is_ascii() && line.len() <= usize::from(WIDTH),
+            "{}: {line}",
+            line.len()
+        );
     }
 }
 
 #[test]
 fn nothing_is_said_to_be_nothing() {
     let text = Overview::default().to_string();
-    assert_eq!(text, "no gateways\n\nno load balancers\n\nno certificates\n\nno proxies\n");
+    assert_eq!(
+        text,
+        "no gateways\n\nno load balancers\n\nno certificates\n\nno proxies\n"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{Expired, ObjectKey};
 
 /// How many changes a collection remembers. A watch that falls further behind has to list again.
-const HISTORY: usize = 20_000;
+const HISTORY: usize = 10_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
