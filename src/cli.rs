@@ -90,7 +90,7 @@ impl Command {
     fn runs_on(&self) -> bool {
         matches!(
             self,
-            Self::Dev(_) | Self::Run(_) | Self::Proxy(_) | Self::MockCloud(_) | Self::MockAcme(_)
+            Self::Run(_) | Self::Proxy(_) | Self::MockCloud(_) | Self::MockAcme(_)
         )
     }
 }
@@ -99,7 +99,8 @@ impl Cli {
     /// The filter of the log: what was asked for, else what suits the command.
     fn filter(&self) -> &str {
         let usual = if self.command.runs_on() {
-            "info"
+            // Spans of the controllers' runtime only repeat what the lines say.
+            "info,kube_runtime=warn"
         } else {
             "warn"
         };

@@ -26,12 +26,12 @@ use crate::laptop::{Laptop, Layout, Slot, apply_yaml, listen};
 use crate::outside::Outside;
 
 use state::State;
-use waiting::unmet;
+use waiting::{silent, unmet};
 
 /// How long everything may take to stop: Envoys are killed, not drained.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How long the start may take before `--once` gives up.
-const READY_LIMIT: Duration = Duration::from_secs(180);
+const READY_LIMIT: Duration = Duration::from_mins(3);
 /// Where the mock cloud's API is served, on the daemon's address.
 const CLOUD_PORT: u16 = 8090;
 
@@ -220,7 +220,10 @@ async fn await_ready(outside: &Outside, tasks: &Tasks, limited: bool) -> Result<
     let end = clock.elapsed() + READY_LIMIT;
     let mut told = Vec::new();
     loop {
-        let waiting = unmet(&outside.kube).await?;
+        let mut waiting = unmet(&outside.kube).await?;
+        if waiting.is_empty() {
+            waiting = silent(outside).await?;
+        }
         for line in waiting.iter().filter(|line| !told.contains(*line)) {
             out.line(format_args!("waiting     {line}"))?;
         }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 
-use crate::gateway::{addresses_of, ports, reaches};
+use crate::gateway::{addresses_of, ports, reaches, service_of};
 use crate::outside::{Network, Outside};
 
 /// One place at which a gateway's port is reached.
@@ -87,6 +87,38 @@ impl Fronts {
         });
         fronts.retain(|front| front.kind == FrontKind::LoadBalancer);
         fronts
+    }
+
+    /// The load balancer Service without address through which plain HTTP servers that take `host`
+    /// will be reached, if there is one: maybe a gateway's own that is not made yet.
+    pub(crate) fn awaited_for(&self, host: &str) -> Option<String> {
+        for gateway in &self.gateways {
+            let labels = pod_labels(gateway);
+            let servers = self.servers.iter().filter(|held| selects(held, &labels));
+            let takes_host = servers.flat_map(|held| &held.spec.servers).any(|server| {
+                server.port.protocol() == Some(Protocol::Http)
+                    && server.hosts.iter().any(|pattern| takes(pattern, host))
+            });
+            if !takes_host {
+                continue;
+            }
+            let own = service_of(gateway);
+            let known = |name: &str| {
+                self.services
+                    .iter()
+                    .any(|held| held.namespace() == gateway.namespace() && held.name_any() == name)
+            };
+            if is_balanced(&own) && !known(&own.name_any()) {
+                return Some(format!("load balancer {}", own.name_any()));
+            }
+            let mut reaching = self.services.iter().filter(|held| reaches(held, gateway));
+            let awaited =
+                reaching.find(|held| is_balanced(held) && addresses_of(held).next().is_none());
+            if let Some(service) = awaited {
+                return Some(format!("load balancer {}", service.name_any()));
+            }
+        }
+        None
     }
 
     fn fronts(
@@ -209,6 +241,11 @@ pub(crate) fn takes(pattern: &str, host: &str) -> bool {
             .is_some_and(|end| end.eq_ignore_ascii_case(suffix)),
         None => pattern.eq_ignore_ascii_case(host),
     }
+}
+
+fn is_balanced(service: &Service) -> bool {
+    let spec = service.spec.as_ref();
+    spec.is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"))
 }
 
 fn is_ready(pod: &Pod) -> bool {

@@ -18,9 +18,9 @@ use crate::kubernetes::{FIELD_MANAGER, optional};
 use crate::outside::Outside;
 
 const SECRET: &str = "gatewright-xds-authority";
-const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-const SERVER_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
-const CLIENT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
+const SERVER_LIFETIME: Duration = Duration::from_hours(30 * 24);
+const CLIENT_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
 /// Why there is no authority.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +192,9 @@ async fn ensure_namespace(outside: &Outside, name: &str) -> kube::Result<()> {
         ..Namespace::default()
     };
     match api.create(&PostParams::default(), &namespace).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        // In a cluster the daemon need not be allowed this: its namespace is there, or the next call
+        // says that it is not.
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 409) => Ok(()),
         result => result.map(drop),
     }
 }

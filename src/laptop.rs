@@ -354,13 +354,11 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, LaptopError> {
 /// The first public load balancer address with a running listener on port 80.
 fn public_http(cloud: &MockCloud) -> Option<SocketAddr> {
     let inventory = cloud.inventory();
-    let public = inventory
+    let mut public = inventory
         .instances
         .iter()
         .filter(|instance| instance.internet);
-    public
-        .filter_map(|instance| instance.listener(80)?.socket)
-        .next()
+    public.find_map(|instance| instance.listener(80)?.socket)
 }
 
 /// Applies any object, as `kubectl apply --server-side` does.

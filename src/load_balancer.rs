@@ -5,4 +5,4 @@ mod desired;
 mod record;
 
 pub use controller::{CONDITION, Controller, LOAD_BALANCER_CLASS};
-pub use desired::{Invalid, desired};
+pub use desired::{InterfaceOf, Invalid, desired};

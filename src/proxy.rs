@@ -136,7 +136,7 @@ impl Proxy {
         match drained.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(node = self.options.node, %error, "drain was cut short")
+                tracing::warn!(node = self.options.node, %error, "drain was cut short");
             }
             Err(_) => tracing::warn!(node = self.options.node, "drain did not end in time"),
         }

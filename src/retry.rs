@@ -10,9 +10,9 @@ use gatewright_seams::Random;
 /// First ceiling of the backoff.
 const BASE: Duration = Duration::from_millis(500);
 /// Last ceiling for what time alone may mend.
-const CEILING: Duration = Duration::from_secs(60);
+const CEILING: Duration = Duration::from_mins(1);
 /// For what only a person can mend: often enough that a mended key is noticed without a restart.
-const FOR_A_PERSON: Duration = Duration::from_secs(120);
+const FOR_A_PERSON: Duration = Duration::from_mins(2);
 
 /// Failures in a row, by object.
 #[derive(Debug, Default)]
@@ -91,6 +91,6 @@ mod tests {
 
     #[test]
     fn what_a_person_must_mend_is_not_hammered() {
-        assert!(delay(ErrorClass::Refused, 1, &Random::seeded(1)) >= Duration::from_secs(60));
+        assert!(delay(ErrorClass::Refused, 1, &Random::seeded(1)) >= Duration::from_mins(1));
     }
 }

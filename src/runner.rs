@@ -6,6 +6,7 @@
 
 mod endpoints;
 mod kubelet;
+mod leftovers;
 mod nodes;
 mod pod;
 mod sample;

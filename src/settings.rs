@@ -177,7 +177,9 @@ pub struct LogSettings {
 
 /// Takes a filter that the log understands, as it is.
 fn log_filter(text: &str) -> Result<String, tracing_subscriber::filter::ParseError> {
-    tracing_subscriber::EnvFilter::builder().parse(text).map(|_| text.to_owned())
+    tracing_subscriber::EnvFilter::builder()
+        .parse(text)
+        .map(|_| text.to_owned())
 }
 
 /// How a line of the log looks.

@@ -113,10 +113,14 @@ fn describe(problem: &Problem) -> String {
             .as_ref()
             .map(|i| format!("{}: ", identifier(i)));
         let detail = sub.detail.as_deref().unwrap_or_default();
-        text.push_str(&format!("; {}{detail}", name.unwrap_or_default()));
+        text.push_str("; ");
+        text.push_str(&name.unwrap_or_default());
+        text.push_str(detail);
     }
     if let Some(kind) = &problem.r#type {
-        text.push_str(&format!(" ({kind})"));
+        text.push_str(" (");
+        text.push_str(kind);
+        text.push(')');
     }
     text
 }
@@ -207,6 +211,7 @@ pub(super) async fn order(
     request: &[u8],
     challenges: &Challenges,
     routed: &impl Routed,
+    clock: &Clock,
 ) -> Result<String, AcmeError> {
     let fail = AcmeError::from_client;
     let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
@@ -244,10 +249,18 @@ pub(super) async fn order(
     let patience = RetryPolicy::new()
         .initial_delay(Duration::from_millis(50))
         .timeout(ORDER_LIMIT);
-    let status = order
-        .poll_ready(&patience)
-        .await
-        .map_err(|error| fail("waiting for validation", error))?;
+    let doing = "waiting for validation";
+    // The client's own limit counts real time.
+    let polled = clock
+        .timeout(ORDER_LIMIT, order.poll_ready(&patience))
+        .await;
+    let status = match polled {
+        Ok(Ok(status)) => status,
+        // An order that failed says why, and the client takes that for a failed request.
+        Ok(Err(_)) if order.state().status == OrderStatus::Invalid => OrderStatus::Invalid,
+        Ok(Err(error)) => return Err(fail(doing, error)),
+        Err(_) => order.state().status,
+    };
     match status {
         OrderStatus::Ready | OrderStatus::Valid => {}
         OrderStatus::Invalid => return Err(failed_validation(&mut order).await),
@@ -258,10 +271,13 @@ pub(super) async fn order(
         .finalize_csr(request)
         .await
         .map_err(|error| fail("handing in the request", error))?;
-    order
-        .poll_certificate(&patience)
-        .await
-        .map_err(|error| fail("waiting for the certificate", error))
+    let polled = clock
+        .timeout(ORDER_LIMIT, order.poll_certificate(&patience))
+        .await;
+    match polled {
+        Ok(polled) => polled.map_err(|error| fail("waiting for the certificate", error)),
+        Err(_) => Err(AcmeError::Stuck(order.state().status)),
+    }
 }
 
 async fn failed_validation(order: &mut instant_acme::Order) -> AcmeError {

@@ -32,11 +32,11 @@ use crate::retry::{delay, kube_class};
 /// How long a new certificate gets to be seen everywhere before that becomes a condition.
 const SERVED_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether it is still served.
-const SERVED_CHECK: Duration = Duration::from_secs(600);
+const SERVED_CHECK: Duration = Duration::from_mins(10);
 /// How long to wait before a look at a Certificate that somebody wrote while we worked on it.
 const CONFLICT_WAIT: Duration = Duration::from_millis(100);
 /// How long an answer to a challenge gets to be reachable before the authority is told.
-const ROUTED_LIMIT: Duration = Duration::from_secs(60);
+const ROUTED_LIMIT: Duration = Duration::from_mins(1);
 
 /// Gets, renews and follows certificates.
 #[derive(Clone)]
@@ -191,9 +191,9 @@ impl Controller {
                     .await?;
                 self.issue(certificate, &names).await?;
                 // The write of the Secret and of the status wake us again.
-                Ok(Duration::from_secs(60))
+                Ok(Duration::from_mins(1))
             }
-            (Decision::Keep { .. }, _) => Ok(Duration::from_secs(60)),
+            (Decision::Keep { .. }, _) => Ok(Duration::from_mins(1)),
         }
     }
 
@@ -214,6 +214,10 @@ impl Controller {
         );
         let now = self.outside.clock.now();
         let generation = certificate.metadata.generation;
+        if failed_before(held, generation) {
+            // Why the last attempt failed says more than that there is another one.
+            return Ok(());
+        }
         let mut status = held.clone();
         let issuing = Finding::new(names::ISSUING, true, reason, message);
         let mut changed = conditions::set(&mut status.conditions, issuing, generation, now);
@@ -254,6 +258,7 @@ impl Controller {
             &key.request,
             &self.challenges,
             self,
+            &self.outside.clock,
         )
         .await?;
         let material = Material::new(chain.as_bytes(), key.pem.expose().as_bytes())?;
@@ -371,7 +376,16 @@ impl Controller {
         let leaf = material.leaf();
         let namespace = certificate.namespace().unwrap_or_default();
         let secret = &certificate.spec.secret_name;
-        let seen = look(&self.outside, &namespace, secret, leaf, SERVED_LIMIT).await?;
+        // What is already told as missing is looked for now and then, not all the time.
+        let told = format!("serial {} is missing: ", leaf.serial);
+        let shown = certificate.status.as_ref();
+        let shown = shown.and_then(|status| conditions::get(&status.conditions, SERVED));
+        let limit = if shown.is_some_and(|shown| shown.message.starts_with(&told)) {
+            Duration::ZERO
+        } else {
+            SERVED_LIMIT
+        };
+        let seen = look(&self.outside, &namespace, secret, leaf, limit).await?;
         let (finding, soon) = match &seen {
             Seen::Everywhere(places) => {
                 let message = format!("serial {} was seen at {places} places", leaf.serial);
@@ -382,7 +396,7 @@ impl Controller {
                 (Finding::new(SERVED, false, "NotReferenced", message), false)
             }
             Seen::Missing(places) => {
-                let message = format!("serial {} is missing: {}", leaf.serial, places.join("; "));
+                let message = format!("{told}{}", places.join("; "));
                 (Finding::new(SERVED, false, "NotServed", message), true)
             }
         };
@@ -453,7 +467,7 @@ impl Controller {
         status.failed_issuance_attempts = Some(attempts);
         status.last_failure_time = Some(Time(now));
         match self.write(&current, &status).await {
-            Ok(_) => {
+            Ok(()) => {
                 let about = current.object_ref(&());
                 let events = &self.outside.events;
                 events
@@ -478,6 +492,18 @@ fn wait_after(class: ErrorClass, attempts: i32, outside: &Outside) -> Duration {
         }
         class => delay(class, u32::try_from(attempts).unwrap_or(1), &outside.random),
     }
+}
+
+/// Whether the conditions tell of a failed attempt at what the spec of this generation asks for.
+/// A wish for a new certificate that came after it is told instead.
+fn failed_before(held: &CertificateStatus, generation: Option<i64>) -> bool {
+    let issuing = conditions::get(&held.conditions, names::ISSUING);
+    held.last_failure_time.is_some()
+        && issuing.is_some_and(|issuing| {
+            issuing.status == "True"
+                && issuing.observed_generation == generation
+                && issuing.reason != "ManuallyTriggered"
+        })
 }
 
 /// How long a Certificate whose last attempt failed still has to wait.
@@ -539,10 +565,14 @@ impl Routed for Controller {
         let clock = &self.outside.clock;
         let end = clock.elapsed() + ROUTED_LIMIT;
         loop {
-            let fronts = Fronts::read(&self.outside)
-                .await
-                .map(|all| all.of_http_host(name));
+            let read = Fronts::read(&self.outside).await;
+            // A load balancer on its way is waited for: authorities count failed validations.
+            let awaited = read.as_ref().ok().and_then(|all| all.awaited_for(name));
+            let fronts = read.map(|all| all.of_http_host(name));
             let mut missing = None;
+            if let Some(service) = awaited {
+                missing = Some((service, "it has no address yet".to_owned()));
+            }
             for front in fronts.as_deref().unwrap_or_default() {
                 let got = self.outside.probe.get(front.address, name, path).await;
                 let cause = match got {

@@ -94,7 +94,7 @@ pub(super) fn renewal_time(spec: &CertificateSpec, leaf: &Leaf) -> Timestamp {
 /// hour. Authorities count failed validations by the hour.
 pub(super) fn retry_after(attempt: i32) -> Duration {
     let doublings = u32::try_from(attempt.max(1) - 1).unwrap_or(0).min(6);
-    Duration::from_secs(60 << doublings).min(Duration::from_secs(3600))
+    Duration::from_mins(1 << doublings).min(Duration::from_hours(1))
 }
 
 #[cfg(test)]
@@ -195,8 +195,8 @@ mod tests {
 
     #[test]
     fn failures_wait_longer_up_to_an_hour() {
-        assert_eq!(retry_after(1), Duration::from_secs(60));
-        assert_eq!(retry_after(3), Duration::from_secs(240));
-        assert_eq!(retry_after(50), Duration::from_secs(3600));
+        assert_eq!(retry_after(1), Duration::from_mins(1));
+        assert_eq!(retry_after(3), Duration::from_mins(4));
+        assert_eq!(retry_after(50), Duration::from_hours(1));
     }
 }

@@ -26,12 +26,12 @@ use crate::outside::Outside;
 use crate::retry::{Failures, delay, kube_class};
 
 const ACCOUNT_KEY: &str = "tls.key";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Why an issuer cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum IssuerError {
+pub(super) enum IssuerError {
     #[error("issuer {0} does not exist")]
     Missing(String),
     #[error("{0}")]
@@ -71,7 +71,7 @@ impl IssuerError {
 
 /// An account, ready to order.
 #[derive(Clone)]
-pub struct Ready {
+pub(super) struct Ready {
     pub(super) account: Account,
     pub(super) profile: Option<String>,
 }

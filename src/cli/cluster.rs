@@ -90,9 +90,14 @@ impl ClusterArgs {
 
     fn source(&self) -> Option<Source> {
         let home = env::var_os("HOME").map(|home| Path::new(&home).join(".kube/config"));
-        let dev = default_state_dir()
-            .ok()
-            .map(|directory| kubeconfig_in(&directory));
+        // `cargo xtask dev` keeps its state below the repository, where its callers are.
+        let here = kubeconfig_in(Path::new("target/dev"));
+        let usual = || {
+            default_state_dir()
+                .ok()
+                .map(|directory| kubeconfig_in(&directory))
+        };
+        let dev = Some(here).filter(|file| file.exists()).or_else(usual);
         let variable = env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
         first(self.kubeconfig.clone(), variable, home, dev, &|file| {
             file.exists()

@@ -189,14 +189,18 @@ struct World {
     kube: Option<kube::Client>,
     /// Why nothing is looked up.
     absent: &'static str,
+    /// What load balancers are tagged with.
+    cluster: String,
 }
 
 impl World {
     async fn reach(args: &PlanArgs, clock: Clock, tasks: &Tasks) -> anyhow::Result<Self> {
+        let cluster = args.cluster_name.clone();
         let none = |absent| Self {
             cloud: None,
             kube: None,
             absent,
+            cluster: cluster.clone(),
         };
         let Some(key) = credentials(|name| std::env::var(name).ok())? else {
             return Ok(none("taken as absent: no access key in the environment"));
@@ -221,6 +225,7 @@ impl World {
             cloud: Some(cloud),
             kube: Some(kube),
             absent: "absent: the Service does not exist in the cluster",
+            cluster: args.cluster_name.clone(),
         })
     }
 
@@ -248,7 +253,14 @@ impl World {
             .observe(&owner)
             .await
             .with_context(|| format!("reading the load balancer of {}", service.name_any()))?;
-        Ok((service, (observed, CLOUD.to_owned())))
+        let source = match observed.load_balancer {
+            Some(_) => CLOUD.to_owned(),
+            None => format!(
+                "absent: the cloud has none for it in cluster {}",
+                self.cluster
+            ),
+        };
+        Ok((service, (observed, source)))
     }
 }
 
@@ -294,8 +306,12 @@ fn in_words(planned: &[Planned]) -> String {
     };
     // Writing to a String cannot fail.
     writeln!(text, "\n{services} load balancers, {steps} steps{rest}").ok();
-    if planned.iter().any(|one| one.observed != CLOUD) {
-        writeln!(text, "{NO_UID} stands for the UID that the Service gets when it is made").ok();
+    if text.contains(&format!("/{NO_UID}/")) {
+        writeln!(
+            text,
+            "{NO_UID} stands for the UID that the Service gets when it is made"
+        )
+        .ok();
     }
     text
 }

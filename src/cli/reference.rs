@@ -68,11 +68,16 @@ pub fn command_line() -> String {
     cli.build();
     help(&mut page, &mut cli.clone(), "gatewright");
     for command in cli
-        .get_subcommands_mut()
+        .get_subcommands()
         .filter(|command| command.get_name() != "help")
     {
         let name = format!("gatewright {}", command.get_name());
-        help(&mut page, command, &name);
+        // The same for all; the program's own help has them.
+        let mut own = command.clone();
+        for global in ["log", "log_format"] {
+            own = own.mut_arg(global, |arg| arg.hide(true));
+        }
+        help(&mut page, &mut own, &name);
     }
     page
 }

@@ -94,10 +94,16 @@ fn credentials_are_no_flags() {
 
 #[test]
 fn the_log_suits_the_command_unless_told() {
-    assert_eq!(parse("run").unwrap().filter(), "info");
+    assert_eq!(parse("run").unwrap().filter(), "info,kube_runtime=warn");
+    assert_eq!(parse("dev").unwrap().filter(), "warn");
     assert_eq!(parse("status").unwrap().filter(), "warn");
     assert_eq!(parse("status --log debug").unwrap().filter(), "debug");
     assert_eq!(parse("--log debug status").unwrap().filter(), "debug");
+}
+
+#[test]
+fn a_filter_that_the_log_does_not_understand_is_refused() {
+    assert_eq!(refused("status --log a=b=c"), ErrorKind::ValueValidation);
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
@@ -120,20 +122,15 @@ fn clear(directory: &Path, marker: &Path) -> Result<()> {
 }
 
 fn new_keys() -> Result<Kept> {
-    let mut bytes = [0u8; 24];
+    let mut bytes = [0u8; 30];
     SystemRandom::new()
         .fill(&mut bytes)
         .ok()
         .context("no randomness from the system")?;
-    let hex = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
-    };
+    let (id, secret) = bytes.split_at(6);
     Ok(Kept {
-        access_key_id: format!("LTAIlaptop{}", hex(&bytes[..4])),
-        access_key_secret: hex(&bytes[4..]),
+        access_key_id: format!("LTAIlaptop{}", URL_SAFE_NO_PAD.encode(id)),
+        access_key_secret: URL_SAFE_NO_PAD.encode(secret),
         ..Kept::default()
     })
 }

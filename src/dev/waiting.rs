@@ -9,7 +9,9 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 
 use crate::certificate::SERVED;
+use crate::fronts::Fronts;
 use crate::load_balancer::{CONDITION, LOAD_BALANCER_CLASS};
+use crate::outside::Outside;
 
 /// Everything that is waited for; empty when all is up and served.
 ///
@@ -66,6 +68,31 @@ pub(super) async fn unmet(kube: &kube::Client) -> kube::Result<Vec<String>> {
         if ready < wanted {
             let why = format!("{ready} of {wanted} replicas are ready");
             waiting.push(told("deployment", &deployment.name_any(), Some(why)));
+        }
+    }
+    Ok(waiting)
+}
+
+/// The proxies and load balancers that show no certificate though they should. What the objects say
+/// is not enough: the state directory keeps what was true when the last run ended.
+///
+/// # Errors
+/// What the API server answered.
+pub(super) async fn silent(outside: &Outside) -> kube::Result<Vec<String>> {
+    let fronts = Fronts::read(outside).await?;
+    let certificates: Api<Certificate> = Api::all(outside.kube.clone());
+    let mut waiting = Vec::new();
+    for certificate in certificates.list(&ListParams::default()).await? {
+        let names = &certificate.spec.dns_names;
+        let Some(host) = names.iter().find(|name| !name.starts_with('*')) else {
+            continue;
+        };
+        let namespace = certificate.namespace().unwrap_or_default();
+        for front in fronts.of_secret(&namespace, &certificate.spec.secret_name) {
+            if outside.probe.leaf(front.address, host).await.is_err() {
+                let why = format!("{front} does not answer");
+                waiting.push(told("certificate", &certificate.name_any(), Some(why)));
+            }
         }
     }
     Ok(waiting)

@@ -359,7 +359,7 @@ impl Controller {
             }
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(service = service.name_any(), %error, "status not written")
+                tracing::warn!(service = service.name_any(), %error, "status not written");
             }
         }
     }

@@ -8,7 +8,8 @@
 use gatewright_xds::proto::envoy::r#type::matcher::v3::RegexMatcher;
 use regex_syntax::ast::{
     Ast, ClassSet, ClassSetItem, ClassUnicode, ClassUnicodeKind, Flag, Flags, FlagsItemKind,
-    GroupKind, HexLiteralKind, Literal, LiteralKind, RepetitionKind, RepetitionRange, parse::Parser,
+    GroupKind, HexLiteralKind, Literal, LiteralKind, RepetitionKind, RepetitionRange,
+    parse::Parser,
 };
 
 use super::problem::Refusal;
@@ -19,11 +20,61 @@ const LARGEST_COUNT: u32 = 1000;
 const LARGEST_PROGRAM: u64 = 16_384;
 /// RE2's general categories, and the scripts that people are likely to write.
 const CLASSES: [&str; 55] = [
-    "Any", "C", "Cc", "Cf", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn",
-    "N", "Nd", "Nl", "No", "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm",
-    "So", "Z", "Zl", "Zp", "Zs", "Arabic", "Armenian", "Bengali", "Common", "Cyrillic",
-    "Devanagari", "Georgian", "Greek", "Han", "Hangul", "Hebrew", "Hiragana", "Inherited",
-    "Katakana", "Khmer", "Latin", "Tamil", "Thai",
+    "Any",
+    "C",
+    "Cc",
+    "Cf",
+    "Co",
+    "Cs",
+    "L",
+    "Ll",
+    "Lm",
+    "Lo",
+    "Lt",
+    "Lu",
+    "M",
+    "Mc",
+    "Me",
+    "Mn",
+    "N",
+    "Nd",
+    "Nl",
+    "No",
+    "P",
+    "Pc",
+    "Pd",
+    "Pe",
+    "Pf",
+    "Pi",
+    "Po",
+    "Ps",
+    "S",
+    "Sc",
+    "Sk",
+    "Sm",
+    "So",
+    "Z",
+    "Zl",
+    "Zp",
+    "Zs",
+    "Arabic",
+    "Armenian",
+    "Bengali",
+    "Common",
+    "Cyrillic",
+    "Devanagari",
+    "Georgian",
+    "Greek",
+    "Han",
+    "Hangul",
+    "Hebrew",
+    "Hiragana",
+    "Inherited",
+    "Katakana",
+    "Khmer",
+    "Latin",
+    "Tamil",
+    "Thai",
 ];
 
 /// `pattern` as Envoy's matcher.
@@ -188,14 +239,20 @@ mod tests {
     fn what_re2_does_not_know_is_refused_with_a_cause() {
         for (pattern, cause) in [
             ("", "it is empty"),
-            ("(?=a)", "look-around, including look-ahead and look-behind, is not supported"),
+            (
+                "(?=a)",
+                "look-around, including look-ahead and look-behind, is not supported",
+            ),
             ("a{1001}", "it repeats more than 1000 times"),
             ("(a{100}){100}", "it repeats more than 1000 times"),
             ("(?x)a", "only the flags i, m, s and U are known"),
             ("a**", "a repetition of a repetition needs parentheses"),
             ("[a[b]]", "a class within a class"),
             (r"\x{100}", r"\x{..} goes up to FF"),
-            ("([a-z]{900}/){1}([a-z]{900}/){1}([a-z]{900}/){1}([a-z]{900}/)([a-z]{900}/)([a-z]{900}/)([a-z]{900}/)", "it is too large"),
+            (
+                "([a-z]{900}/){1}([a-z]{900}/){1}([a-z]{900}/){1}([a-z]{900}/)([a-z]{900}/)([a-z]{900}/)([a-z]{900}/)",
+                "it is too large",
+            ),
         ] {
             assert_eq!(check(pattern).unwrap_err(), cause, "{pattern}");
         }

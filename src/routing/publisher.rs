@@ -131,7 +131,8 @@ impl Publisher {
                 Some(None) => return,
                 None => {}
             }
-            let settled = change.is_none() || clock.elapsed().saturating_sub(since) >= LONGEST_SETTLE;
+            let settled =
+                change.is_none() || clock.elapsed().saturating_sub(since) >= LONGEST_SETTLE;
             if due == Due::Nothing || !settled || !seen.is_complete() {
                 continue;
             }
@@ -165,7 +166,11 @@ impl Publisher {
 
     /// The Secret as a resource, unless a proxy could not use it. The proxies then keep the one
     /// they have: an unusable secret must not take good ones down.
-    fn usable(&self, (namespace, name): &Key, secret: Option<&Secret>) -> Result<Resource, Refusal> {
+    fn usable(
+        &self,
+        (namespace, name): &Key,
+        secret: Option<&Secret>,
+    ) -> Result<Resource, Refusal> {
         let Some(secret) = secret else {
             let message = format!("there is no secret {namespace}/{name}");
             return Err(("SecretNotFound", message));
@@ -203,7 +208,11 @@ impl Publisher {
         for held in seen.servers.state() {
             if !gateways.iter().any(|g| selects(&held, &pod_labels(g))) {
                 let message = "its selector matches no IstioGateway".to_owned();
-                problems.insert(Problem::of(held.as_ref(), "Gateway", ("NotSelected", message)));
+                problems.insert(Problem::of(
+                    held.as_ref(),
+                    "Gateway",
+                    ("NotSelected", message),
+                ));
             }
         }
         self.problems = problems;

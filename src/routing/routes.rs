@@ -147,7 +147,11 @@ impl<'a> Routes<'a> {
             });
             let (request, response) = changes(http.headers.as_ref(), &mut refuse);
             let all = [HttpMatch::default()];
-            let matches = if http.matches.is_empty() { &all } else { &http.matches[..] };
+            let matches = if http.matches.is_empty() {
+                &all
+            } else {
+                &http.matches[..]
+            };
             for (index, wanted) in matches.iter().enumerate() {
                 let made = route_match(wanted).and_then(|found| {
                     let mut action = action.clone();
@@ -157,7 +161,9 @@ impl<'a> Routes<'a> {
                     Ok((found, action))
                 });
                 match made {
-                    Err((reason, message)) => refuse((reason, format!("match[{index}]: {message}"))),
+                    Err((reason, message)) => {
+                        refuse((reason, format!("match[{index}]: {message}")));
+                    }
                     Ok((found, action)) => routes.push(Route {
                         name: http.name.clone().unwrap_or_default(),
                         r#match: Some(found),

@@ -111,6 +111,3 @@ pub(super) fn named_address(
         })),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -44,10 +44,6 @@ pub(super) async fn run(runner: Runner) {
         .await;
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature that kube's Controller asks for"
-)]
 fn retry(_: Arc<Service>, _: &kube::Error, _: Arc<Runner>) -> Action {
     Action::requeue(Duration::from_secs(1))
 }

@@ -12,6 +12,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 
+use super::leftovers;
 use super::pod::{self, Exit};
 use super::{NODE, Runner};
 
@@ -81,6 +82,7 @@ impl Bound {
 
 /// Runs Pods until the tasks are cancelled, then stops them all.
 pub(super) async fn run(runner: Runner, bound: Bound) {
+    leftovers::sweep(&runner.directory);
     let addresses = Addresses::new(runner.first_address);
     let mut pods: BTreeMap<String, Running> = BTreeMap::new();
     // Pods outlive the cancel signal by the moment it takes to stop them.

@@ -22,9 +22,10 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(super) async fn run(runner: Runner, name: String) {
     let mut registered = false;
     loop {
-        let done = match registered {
-            false => register(&runner, &name).await,
-            true => Ok(()),
+        let done = if registered {
+            Ok(())
+        } else {
+            register(&runner, &name).await
         };
         let done = match done {
             Ok(()) => renew(&runner, &name).await,
@@ -38,7 +39,12 @@ pub(super) async fn run(runner: Runner, name: String) {
                 RETRY
             }
         };
-        if runner.tasks.until_cancelled(runner.clock.sleep(pause)).await.is_err() {
+        if runner
+            .tasks
+            .until_cancelled(runner.clock.sleep(pause))
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -76,7 +82,9 @@ async fn register(runner: &Runner, name: &str) -> kube::Result<()> {
             }],
         },
     });
-    nodes.patch_status(name, &params, &Patch::Apply(&status)).await?;
+    nodes
+        .patch_status(name, &params, &Patch::Apply(&status))
+        .await?;
     Ok(())
 }
 

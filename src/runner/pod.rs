@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::kubelet::Addresses;
+use super::leftovers::PID_FILE;
+use super::workloads::is_ready;
 use super::{MANAGER, PROXY_IMAGE, Runner, SAMPLE_IMAGE, sample, volumes};
 use crate::kubernetes::Events;
 use crate::proxy::{Proxy, ProxyOptions, admin_get};
@@ -24,6 +26,12 @@ const ADMIN_PORT: u16 = 15000;
 const VOLUME_SYNC: Duration = Duration::from_secs(10);
 const READINESS_POLL: Duration = Duration::from_millis(50);
 const READY_POLL: Duration = Duration::from_secs(2);
+/// How long a Pod that was ready when an earlier run of this program ended gets to be ready again
+/// before that is reported: its load balancers would drain it for the moment that a start takes.
+const RESUME_GRACE: Duration = Duration::from_secs(10);
+/// How often in a row a ready Pod must fail its probe to be unready (Kubernetes' default for
+/// `failureThreshold`): one slow answer must not take a proxy out of its load balancers.
+const READY_FAILURES: u32 = 3;
 
 /// What a Pod is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +44,7 @@ pub(super) enum Exit {
 }
 
 enum Process {
-    Envoy(Proxy),
+    Envoy(Box<Proxy>),
     Sample(Tasks),
 }
 
@@ -215,7 +223,10 @@ impl PodRun {
             .rsplit_once(':')
             .map_or(image.as_str(), |(name, _)| name)
         {
-            PROXY_IMAGE => self.start_envoy(container).map(Process::Envoy),
+            PROXY_IMAGE => self
+                .start_envoy(container)
+                .map(Box::new)
+                .map(Process::Envoy),
             SAMPLE_IMAGE => {
                 let port = container
                     .ports
@@ -257,7 +268,7 @@ impl PodRun {
                 .unwrap_or_default()
                 .replace("$(POD_NAME)", &self.pod.name_any())
         };
-        Proxy::start(ProxyOptions {
+        let proxy = Proxy::start(ProxyOptions {
             envoy: self.runner.envoy.clone(),
             config: rendered,
             node: named("--node"),
@@ -270,7 +281,12 @@ impl PodRun {
         .map_err(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             failed(format!("{error}: {}", cause.unwrap_or_default()))
-        })
+        })?;
+        let id = proxy.id().unwrap_or_default().to_string();
+        let path = self.directory.join(PID_FILE);
+        std::fs::write(&path, id)
+            .map_err(|e| failed(format!("writing {}: {e}", path.display())))?;
+        Ok(proxy)
     }
 
     /// Writes the files beside `config` as this machine needs them; returns where `config` is now.
@@ -312,18 +328,27 @@ impl PodRun {
     async fn watch_over(&self, envoy: bool) -> std::convert::Infallible {
         let clock = &self.runner.clock;
         let mut ready = false;
+        let mut failures = 0;
         let mut reported = None;
         let mut synced = clock.elapsed();
+        let resumed = self.restarts == 0 && is_ready(&self.pod);
+        let grace = clock.elapsed() + RESUME_GRACE;
         loop {
-            if reported != Some(ready) && self.report(ready, None).await {
+            let held_back = resumed && !ready && reported.is_none() && clock.elapsed() < grace;
+            if !held_back && reported != Some(ready) && self.report(ready, None).await {
                 reported = Some(ready);
             }
             clock
                 .sleep(if ready { READY_POLL } else { READINESS_POLL })
                 .await;
             let admin = SocketAddr::new(self.local, ADMIN_PORT);
-            ready = !envoy || admin_get(clock, admin, "/ready").await.is_ok();
-            if clock.elapsed() - synced >= VOLUME_SYNC {
+            if !envoy || admin_get(clock, admin, "/ready").await.is_ok() {
+                (ready, failures) = (true, 0);
+            } else {
+                failures += 1;
+                ready = ready && failures < READY_FAILURES;
+            }
+            if clock.elapsed().saturating_sub(synced) >= VOLUME_SYNC {
                 synced = clock.elapsed();
                 if let Err(error) =
                     volumes::lay_out(&self.runner.kube, &self.pod, &self.directory).await

@@ -35,11 +35,6 @@ pub(super) async fn run(runner: Runner) {
         .await;
 }
 
-// The signature that kube's Controller asks for.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature that kube's Controller asks for"
-)]
 fn retry(_: Arc<Deployment>, _: &kube::Error, _: Arc<Runner>) -> Action {
     Action::requeue(Duration::from_secs(1))
 }
@@ -110,11 +105,8 @@ async fn reconcile(deployment: Arc<Deployment>, runner: Arc<Runner>) -> kube::Re
     }
     let uid = deployment.uid();
     let template = serde_json::to_vec(&spec.template).map_err(kube::Error::SerdeError)?;
-    let hash: String = Sha256::digest(&template)
-        .iter()
-        .take(5)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut hash = format!("{:x}", Sha256::digest(&template));
+    hash.truncate(10);
     let api: Api<Pod> = Api::namespaced(runner.kube.clone(), &namespace);
     let all: Vec<Pod> = api
         .list(&ListParams::default())

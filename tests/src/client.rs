@@ -122,23 +122,40 @@ impl Connection {
     /// # Errors
     /// The connection was closed, or cut in the middle.
     pub async fn get(&mut self, path: &str) -> Result<Answer> {
-        self.sender
-            .ready()
-            .await
-            .context("the connection was closed")?;
+        self.try_get(path)
+            .await?
+            .context("the connection was closed before the request was sent")
+    }
+
+    /// One request on this connection; nothing when the server had closed it before any of the
+    /// request was sent, so that it may go over another one.
+    ///
+    /// # Errors
+    /// Cut in the middle.
+    pub async fn try_get(&mut self, path: &str) -> Result<Option<Answer>> {
+        if self.sender.ready().await.is_err() {
+            return Ok(None);
+        }
         let request = http::Request::get(path)
             .header(http::header::HOST, &self.host)
             .body(Empty::new())?;
-        let response = self.sender.send_request(request).await.context("request")?;
+        let response = match self.sender.try_send_request(request).await {
+            Ok(response) => response,
+            // The request comes back exactly when nothing of it was sent.
+            Err(mut error) => match error.take_message() {
+                Some(_unsent) => return Ok(None),
+                None => return Err(error.into_error()).context("request"),
+            },
+        };
         let (parts, body) = response.into_parts();
         let body = body.collect().await.context("body")?.to_bytes();
         let (status, headers) = (parts.status.as_u16(), parts.headers);
-        Ok(Answer {
+        Ok(Some(Answer {
             status,
             headers,
             body,
             serial: self.serial.clone(),
-        })
+        }))
     }
 
     /// Whether the server has said that it closes the connection.

@@ -9,8 +9,9 @@ use gatewright::outside::Outside;
 use gatewright_crds::cert_manager::{Certificate, names};
 use gatewright_crds::conditions;
 use gatewright_seams::{Clock, Random, Tasks};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::Api;
+use kube::api::PostParams;
 use mock_cloud::AccessKey;
 
 /// The quickstart's objects, in the order in which they are applied.
@@ -63,13 +64,16 @@ pub fn log() {
 pub struct RigOptions {
     pub certificate_lifetime: Duration,
     pub audit_interval: Duration,
+    /// How long the quickstart's load balancers and proxies let connections finish.
+    pub drain: Duration,
 }
 
 impl Default for RigOptions {
     fn default() -> Self {
         Self {
             certificate_lifetime: mock_acme::DEFAULT_LIFETIME,
-            audit_interval: Duration::from_secs(1800),
+            audit_interval: Duration::from_mins(30),
+            drain: Duration::from_secs(30),
         }
     }
 }
@@ -79,7 +83,9 @@ pub struct Rig {
     pub laptop: Laptop,
     pub outside: Outside,
     pub daemon: Daemon,
-    directory: PathBuf,
+    /// Where the Pods have their files.
+    pub directory: PathBuf,
+    drain: Duration,
 }
 
 impl Rig {
@@ -117,6 +123,7 @@ impl Rig {
             outside,
             daemon,
             directory,
+            drain: options.drain,
         }
     }
 
@@ -133,8 +140,10 @@ impl Rig {
     }
 
     pub async fn apply_examples(&self) {
+        const DRAIN: &str = "connection-drain-timeout: \"30\"";
+        let drain = format!("connection-drain-timeout: \"{}\"", self.drain.as_secs());
         for yaml in EXAMPLES {
-            apply_yaml(&self.kube(), yaml)
+            apply_yaml(&self.kube(), &yaml.replace(DRAIN, &drain))
                 .await
                 .expect("an object of the quickstart");
         }
@@ -178,9 +187,94 @@ impl Rig {
             let served = conditions::is_true(&status.conditions, gatewright::certificate::SERVED);
             (served && !rotating).then_some(status.revision?)
         };
-        let limit = Duration::from_secs(60);
+        let limit = Duration::from_mins(1);
         self.wait(&format!("certificate {name} served"), limit, served)
             .await
+    }
+
+    /// Asks for a new certificate as cert-manager's `cmctl renew` does: condition `Issuing` on the
+    /// status. Returns the revision that it is to replace.
+    ///
+    /// # Panics
+    /// The API server does not take it within ten seconds.
+    pub async fn force_rotation(&self, name: &str) -> i32 {
+        let api = self.certificates();
+        let ask = || async {
+            let mut certificate = api.get(name).await.ok()?;
+            let now = self.laptop.clock.now();
+            let generation = certificate.metadata.generation;
+            let status = certificate.status.get_or_insert_default();
+            let finding = conditions::Finding::new(
+                names::ISSUING,
+                true,
+                "ManuallyTriggered",
+                "asked for by a test",
+            );
+            conditions::set(&mut status.conditions, finding, generation, now);
+            let revision = status.revision.unwrap_or(0);
+            let params = PostParams::default();
+            // Somebody else may write at the same time: then it is read anew.
+            api.replace_status(name, &params, &certificate).await.ok()?;
+            Some(revision)
+        };
+        self.wait("a rotation asked for", Duration::from_secs(10), ask)
+            .await
+    }
+
+    /// Gets a new certificate, waits until it is seen served, and returns its serial in hex.
+    ///
+    /// # Panics
+    /// It is not within a minute.
+    pub async fn rotate(&self, name: &str) -> String {
+        let before = self.force_rotation(name).await;
+        let limit = Duration::from_mins(1);
+        let api = self.certificates();
+        let issued = || async {
+            let revision = api.get_opt(name).await.ok()??.status?.revision?;
+            (revision > before).then_some(())
+        };
+        self.wait(&format!("certificate {name} issued"), limit, issued)
+            .await;
+        self.wait_served(name).await;
+        let secret = self.certificates().get(name).await;
+        let secret = secret.expect("the certificate").spec.secret_name;
+        self.serial(&secret).await
+    }
+
+    /// The serial in hex of the leaf in a Secret.
+    ///
+    /// # Panics
+    /// There is no such Secret, or no certificate in it.
+    pub async fn serial(&self, secret: &str) -> String {
+        let api: Api<Secret> = Api::namespaced(self.kube(), "istio-system");
+        let secret = api.get(secret).await.expect("the secret");
+        let chain = secret.data.unwrap_or_default().remove("tls.crt");
+        let chain = chain.expect("tls.crt").0;
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&chain).expect("a pem");
+        let leaf = pem.parse_x509().expect("a certificate");
+        format!("{:x}", leaf.tbs_certificate.serial)
+    }
+
+    /// Stops the daemon alone: the proxies, the load balancers and the API server go on.
+    ///
+    /// # Panics
+    /// It does not end within ten seconds.
+    pub async fn stop_daemon(&self) {
+        let stopped = self.outside.tasks.stop(Duration::from_secs(10)).await;
+        assert!(stopped, "the daemon did not stop");
+    }
+
+    /// Starts a new daemon after [`Rig::stop_daemon`]; it knows nothing but what is stored.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn start_daemon(&mut self) {
+        self.outside = self.laptop.outside(Tasks::new()).expect("ways outside");
+        self.daemon = self
+            .laptop
+            .start_daemon(&self.outside)
+            .await
+            .expect("a daemon");
     }
 
     /// The address of the load balancer of Service `name`, with `port` as it is really listened on.

@@ -1,5 +1,4 @@
 //! The quickstart with real Envoys: from empty to HTTPS through both load balancers.
-#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use gatewright_tests::{Client, Rig};
 

@@ -52,6 +52,14 @@ const GENERATORS: &[Generator] = &[
         },
     },
     Generator {
+        name: "reference",
+        writes: "docs/reference",
+        how: How::StoredFileTest {
+            package: "gatewright",
+            test: "reference",
+        },
+    },
+    Generator {
         name: "protos",
         writes: "xds/src/proto",
         how: How::Protos,

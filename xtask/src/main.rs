@@ -1,7 +1,9 @@
 //! Development tasks: `cargo xtask COMMAND`. They need Rust and Python 3 and nothing else on the
 //! machine.
 
+mod bench;
 mod check;
+mod cluster;
 mod dev;
 mod generate;
 mod layout;
@@ -45,7 +47,8 @@ enum Task {
     ///
     /// Installs Envoy and kubectl if they are missing. Where they cannot be installed the tests
     /// that need them are left out and named at the end; with CI=true in the environment that is a
-    /// failure.
+    /// failure. The tests on a real control plane run where it was built (cargo xtask tools --only
+    /// etcd,...); with CI=true it is built.
     Test {
         /// Leave out the tests that need a real program, and install nothing
         #[arg(long)]
@@ -55,6 +58,25 @@ enum Task {
         /// Passed on to each test program, for example -- --nocapture
         #[arg(last = true, value_name = "ARGS")]
         args: Vec<String>,
+    },
+    /// Measure: start, rotation, throughput, API server, planning
+    ///
+    /// Installs Envoy if it is missing and builds with optimisation, which takes minutes the first
+    /// time. Prints tables; with --json one object a line for each figure; with --quick a tenth of
+    /// the repetitions. docs/benchmarks.md holds what was measured.
+    Bench {
+        /// Only benchmarks whose name contains this, and options such as --json
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGS"
+        )]
+        args: Vec<String>,
+    },
+    /// Start or stop a real Kubernetes control plane on this machine
+    Cluster {
+        #[command(subcommand)]
+        command: cluster::ClusterCommand,
     },
     /// Check everything but the tests
     ///
@@ -68,10 +90,11 @@ enum Task {
     },
     /// Put the real programs under target/tools
     ///
-    /// Versions and digests are pinned in xtask/tools.txt. What is there already is left alone, so
-    /// this is fast when nothing is missing. The commands that need a tool call this by themselves.
+    /// Versions and digests are pinned in xtask/tools.txt and xtask/tools/*/go.mod. What is there
+    /// already is left alone, so this is fast when nothing is missing. The commands that need a tool
+    /// call this by themselves. A Kubernetes control plane is built from Go modules: minutes, once.
     Tools {
-        /// Only these, comma-separated (default: all)
+        /// Only these, comma-separated (default: envoy, kubectl, cargo-deny)
         #[arg(long, value_enum, value_delimiter = ',', value_name = "TOOLS")]
         only: Vec<tools::Tool>,
     },
@@ -101,6 +124,8 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test { fast, filter, args } => {
             testing::run(&workspace, &testing::Selection { fast, filter, args })
         }
+        Task::Bench { args } => bench::run(&workspace, &args),
+        Task::Cluster { command } => cluster::run(&workspace, &command),
         Task::Check { only } => check::run(&workspace, &only),
         Task::Tools { only } => tools::run(&workspace, &only),
         Task::Gen { check } => Ok(generate::run(

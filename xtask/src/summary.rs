@@ -69,18 +69,18 @@ fn row(name: &str, outcome: &Outcome, took: Duration, width: usize) -> String {
 }
 
 /// Measures how long a task takes on the machine it runs on.
-struct Stopwatch(Instant);
+pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
     #[expect(
         clippy::disallowed_methods,
         reason = "these times are shown to a person; nothing of the daemon runs here, so no clock to control"
     )]
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
-    fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 }

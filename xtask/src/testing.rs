@@ -11,10 +11,36 @@ use crate::workspace::{self, Workspace};
 
 /// Test programs that start a real program, by the beginning of their name: `tests/envoy.rs`,
 /// `tests/e2e_rotate.rs`.
-const REAL: [(&str, &[Tool]); 3] = [
+const REAL: [(&str, &[Tool]); 4] = [
     ("envoy", &[Tool::Envoy]),
     ("kubectl", &[Tool::Kubectl]),
     ("e2e", &[Tool::Envoy, Tool::Kubectl]),
+    ("cluster", &CLUSTER),
+];
+
+/// What is installed for the tests: seconds.
+const INSTALLED: [Tool; 2] = [Tool::Envoy, Tool::Kubectl];
+
+/// What is built for the tests in CI, and elsewhere only when somebody asks for it: minutes.
+const BUILT: [Tool; 6] = [
+    Tool::Etcd,
+    Tool::KubeApiserver,
+    Tool::KubeControllerManager,
+    Tool::KubeScheduler,
+    Tool::Pebble,
+    Tool::PebbleChalltestsrv,
+];
+
+/// What the tests on a real control plane need: the rest of a gateway as well.
+const CLUSTER: [Tool; 8] = [
+    Tool::Envoy,
+    Tool::Kubectl,
+    Tool::Etcd,
+    Tool::KubeApiserver,
+    Tool::KubeControllerManager,
+    Tool::KubeScheduler,
+    Tool::Pebble,
+    Tool::PebbleChalltestsrv,
 ];
 
 /// Which tests to run, and how.
@@ -32,7 +58,7 @@ pub(crate) struct Selection {
 pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<ExitCode> {
     let missing = if selection.fast {
         let why = "left out by --fast".to_owned();
-        vec![(Tool::Envoy, why.clone()), (Tool::Kubectl, why)]
+        CLUSTER.iter().map(|&tool| (tool, why.clone())).collect()
     } else {
         missing_tools(workspace)?
     };
@@ -89,12 +115,19 @@ pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<ExitCo
     })
 }
 
-/// The tools that tests need and that could not be put in place, each with what the summary says of
-/// it.
+/// The tools that tests need and that are not in place, each with what the summary says of it.
 fn missing_tools(workspace: &Workspace) -> Result<Vec<(Tool, String)>> {
-    let missing = tools::ensure_each(workspace, &[Tool::Envoy, Tool::Kubectl])?;
+    let mut wanted = INSTALLED.to_vec();
     let mut reasons = Vec::new();
-    for (tool, error) in missing {
+    if workspace::in_ci() {
+        wanted.extend(BUILT);
+    } else {
+        let absent = tools::absent(workspace, &BUILT)?;
+        let names: Vec<&str> = absent.iter().map(|tool| tool.name()).collect();
+        let why = format!("cargo xtask tools --only {}", names.join(","));
+        reasons.extend(absent.iter().map(|&tool| (tool, why.clone())));
+    }
+    for (tool, error) in tools::ensure_each(workspace, &wanted)? {
         eprintln!("warning: {error:#}");
         reasons.push((tool, format!("{} could not be installed", tool.name())));
     }
@@ -234,10 +267,20 @@ mod tests {
     }
 
     #[test]
+    fn what_tests_need_is_installed_or_built() {
+        for (_, tools) in REAL {
+            for tool in tools {
+                assert!(INSTALLED.contains(tool) ^ BUILT.contains(tool), "{tool:?}");
+            }
+        }
+    }
+
+    #[test]
     fn test_programs_say_by_their_name_which_tools_they_need() {
         assert_eq!(needed_by("envoy"), [Tool::Envoy]);
         assert_eq!(needed_by("kubectl"), [Tool::Kubectl]);
         assert_eq!(needed_by("e2e_rotation"), [Tool::Envoy, Tool::Kubectl]);
+        assert!(needed_by("cluster_quickstart").contains(&Tool::KubeApiserver));
         assert!(needed_by("scenario").is_empty());
     }
 }

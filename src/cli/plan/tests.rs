@@ -2,6 +2,7 @@ use std::path::Path;
 
 use gatewright_aliyun::{Clb, ClbOptions, Client, ClientOptions, Credentials};
 use gatewright_core::IdempotencyToken;
+use kube::api::PostParams;
 use local_kube::LocalKube;
 use mock_cloud::MockCloud;
 use tower::util::BoxCloneSyncService;
@@ -97,7 +98,8 @@ async fn what_the_cloud_holds_needs_no_plan() {
     let world = World {
         cloud: Some(provider.clone()),
         kube: Some(kube.clone()),
-        absent: "absent",
+        absent: "no Service",
+        cluster: "c".into(),
     };
 
     let mut service = read_services(&[root().join("examples/quickstart")])
@@ -105,7 +107,7 @@ async fn what_the_cloud_holds_needs_no_plan() {
         .remove(0);
     service.metadata.namespace = Some("default".into());
     let (before, known) = world.observe(service.clone()).await.unwrap();
-    assert_eq!(known.1, "absent");
+    assert_eq!(known.1, "no Service");
     assert!(
         !plan_of(&before, known, clock.now())
             .plan
@@ -114,12 +116,10 @@ async fn what_the_cloud_holds_needs_no_plan() {
     );
 
     let api: Api<Service> = Api::namespaced(kube, "default");
-    let held = api.create(&Default::default(), &service).await.unwrap();
+    let held = api.create(&PostParams::default(), &service).await.unwrap();
     let (found, (mut observed, source)) = world.observe(service.clone()).await.unwrap();
-    assert_eq!(
-        (found.metadata.uid.clone(), source.as_str()),
-        (held.metadata.uid, "cloud")
-    );
+    assert_eq!(found.metadata.uid, held.metadata.uid);
+    assert_eq!(source, "absent: the cloud has none for it in cluster c");
     let wanted = plan_of(&found, (observed.clone(), source), clock.now())
         .plan
         .unwrap();
@@ -129,6 +129,7 @@ async fn what_the_cloud_holds_needs_no_plan() {
         provider.apply(step, &mut observed, &token).await.unwrap();
     }
     let (found, known) = world.observe(service).await.unwrap();
+    assert_eq!(known.1, CLOUD);
     let left = plan_of(&found, known, clock.now()).plan.unwrap();
     assert!(left.is_empty(), "{left}");
     tasks.stop(std::time::Duration::from_secs(5)).await;

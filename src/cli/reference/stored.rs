@@ -1,6 +1,8 @@
 //! The pages in `docs/reference` are what the program's definitions give. A test program of its
 //! own, so that `cargo xtask gen` can run it alone; `GATEWRIGHT_UPDATE=1` writes the pages anew.
 
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
 use std::path::Path;
 
 use gatewright::cli::reference::{command_line, configuration};

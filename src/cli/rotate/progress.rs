@@ -111,6 +111,7 @@ fn places(message: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use gatewright_crds::cert_manager::CertificateSpec;
     use gatewright_crds::conditions::ConditionStatus;
 
     use super::*;
@@ -118,7 +119,7 @@ mod tests {
     const START: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn held() -> Certificate {
-        let mut certificate = Certificate::new("shop", Default::default());
+        let mut certificate = Certificate::new("shop", CertificateSpec::default());
         certificate.metadata.generation = Some(3);
         certificate.status = Some(CertificateStatus {
             revision: Some(7),
@@ -165,9 +166,9 @@ mod tests {
         (before, certificate)
     }
 
-    fn waits_for(progress: Progress, what: &str) {
+    fn waits_for(progress: &Progress, what: &str) {
         assert!(
-            matches!(&progress, Progress::Waiting(text) if text.contains(what)),
+            matches!(progress, Progress::Waiting(text) if text.contains(what)),
             "{progress:?}"
         );
     }
@@ -188,9 +189,9 @@ mod tests {
     #[test]
     fn each_stage_is_waited_for_in_turn() {
         let (before, certificate) = asked_for();
-        waits_for(progress(before, &certificate), "the issuer");
+        waits_for(&progress(before, &certificate), "the issuer");
         let (before, mut certificate) = issued();
-        waits_for(progress(before, &certificate), "to show it");
+        waits_for(&progress(before, &certificate), "to show it");
         set(
             &mut certificate,
             SERVED,
@@ -198,7 +199,7 @@ mod tests {
             "NotServed",
             "missing: proxy a",
         );
-        waits_for(progress(before, &certificate), "missing: proxy a");
+        waits_for(&progress(before, &certificate), "missing: proxy a");
         set(
             &mut certificate,
             SERVED,
@@ -217,7 +218,7 @@ mod tests {
         // The wish is gone and nothing was issued: as after a conflict between two writers.
         let certificate = held();
         waits_for(
-            progress(Before::of(&certificate), &certificate),
+            &progress(Before::of(&certificate), &certificate),
             "to be written",
         );
     }
@@ -255,7 +256,7 @@ mod tests {
             "AcmeUnreachable",
             "refused",
         );
-        waits_for(progress(before, &certificate), "AcmeUnreachable");
+        waits_for(&progress(before, &certificate), "AcmeUnreachable");
     }
 
     #[test]
@@ -271,7 +272,7 @@ mod tests {
         );
         let before = Before::of(&certificate);
         certificate.status = Some(triggered(&certificate, START));
-        waits_for(progress(before, &certificate), "the issuer");
+        waits_for(&progress(before, &certificate), "the issuer");
         set(
             &mut certificate,
             names::ISSUING,

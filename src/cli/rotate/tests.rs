@@ -14,7 +14,7 @@ use crate::kubernetes::{FIELD_MANAGER, apply_status};
 
 const NAMESPACE: &str = "default";
 /// Far more than needed; the clock is paused.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// An API server with the Certificate `shop`, issued once.
 async fn cluster(tasks: &Tasks, clock: Clock) -> (kube::Client, Certificate) {

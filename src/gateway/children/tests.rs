@@ -45,7 +45,11 @@ fn the_quickstart_gateway_becomes_what_is_stored() {
         path.display()
     );
     let read: Vec<Value> = serde_saphyr::from_multiple(&stored).unwrap();
-    assert_eq!(read, children(&gateway), "the text says what the objects say");
+    assert_eq!(
+        read,
+        children(&gateway),
+        "the text says what the objects say"
+    );
 }
 
 #[test]
@@ -65,29 +69,161 @@ fn every_field_that_is_acted_on_is_seen_in_the_children() {
     let as_service = json!([{ "name": "x", "port": 81, "targetPort": 8081, "protocol": "TCP", "appProtocol": "http2" }]);
     // Field, value, which child, where in it, and what is seen there.
     let cases: Vec<(&str, Value, usize, String, Value)> = vec![
-        ("replicaCount", json!(5), DEPLOYMENT, "/spec/replicas".into(), json!(5)),
-        ("rollingMaxSurge", json!("2"), DEPLOYMENT, "/spec/strategy/rollingUpdate/maxSurge".into(), json!(2)),
-        ("rollingMaxUnavailable", json!("25%"), DEPLOYMENT, "/spec/strategy/rollingUpdate/maxUnavailable".into(), json!("25%")),
-        ("podAnnotations", json!({ "a": "b" }), DEPLOYMENT, "/spec/template/metadata/annotations/a".into(), json!("b")),
-        ("podLabels", json!({ "a": "b" }), DEPLOYMENT, "/spec/template/metadata/labels/a".into(), json!("b")),
-        ("resources", resources.clone(), DEPLOYMENT, container("/resources"), resources),
-        ("env", variable, DEPLOYMENT, container("/env/2/value"), json!("UTC")),
-        ("nodeSelector", json!({ "a": "b" }), DEPLOYMENT, pod("/nodeSelector/a"), json!("b")),
-        ("affinity", affinity.clone(), DEPLOYMENT, pod("/affinity"), affinity),
-        ("tolerations", toleration.clone(), DEPLOYMENT, pod("/tolerations"), toleration),
-        ("dnsPolicy", json!("Default"), DEPLOYMENT, pod("/dnsPolicy"), json!("Default")),
-        ("readinessProbe", json!({ "failureThreshold": 9 }), DEPLOYMENT, container("/readinessProbe/failureThreshold"), json!(9)),
-        ("readinessProbe", json!({ "periodSeconds": 9 }), DEPLOYMENT, container("/readinessProbe/periodSeconds"), json!(9)),
-        ("readinessProbe", json!({ "successThreshold": 9 }), DEPLOYMENT, container("/readinessProbe/successThreshold"), json!(9)),
-        ("lifecycle", lifecycle.clone(), DEPLOYMENT, container("/lifecycle"), lifecycle),
-        ("ports", port.clone(), DEPLOYMENT, container("/ports/0/containerPort"), json!(8081)),
+        (
+            "replicaCount",
+            json!(5),
+            DEPLOYMENT,
+            "/spec/replicas".into(),
+            json!(5),
+        ),
+        (
+            "rollingMaxSurge",
+            json!("2"),
+            DEPLOYMENT,
+            "/spec/strategy/rollingUpdate/maxSurge".into(),
+            json!(2),
+        ),
+        (
+            "rollingMaxUnavailable",
+            json!("25%"),
+            DEPLOYMENT,
+            "/spec/strategy/rollingUpdate/maxUnavailable".into(),
+            json!("25%"),
+        ),
+        (
+            "podAnnotations",
+            json!({ "a": "b" }),
+            DEPLOYMENT,
+            "/spec/template/metadata/annotations/a".into(),
+            json!("b"),
+        ),
+        (
+            "podLabels",
+            json!({ "a": "b" }),
+            DEPLOYMENT,
+            "/spec/template/metadata/labels/a".into(),
+            json!("b"),
+        ),
+        (
+            "resources",
+            resources.clone(),
+            DEPLOYMENT,
+            container("/resources"),
+            resources,
+        ),
+        (
+            "env",
+            variable,
+            DEPLOYMENT,
+            container("/env/2/value"),
+            json!("UTC"),
+        ),
+        (
+            "nodeSelector",
+            json!({ "a": "b" }),
+            DEPLOYMENT,
+            pod("/nodeSelector/a"),
+            json!("b"),
+        ),
+        (
+            "affinity",
+            affinity.clone(),
+            DEPLOYMENT,
+            pod("/affinity"),
+            affinity,
+        ),
+        (
+            "tolerations",
+            toleration.clone(),
+            DEPLOYMENT,
+            pod("/tolerations"),
+            toleration,
+        ),
+        (
+            "dnsPolicy",
+            json!("Default"),
+            DEPLOYMENT,
+            pod("/dnsPolicy"),
+            json!("Default"),
+        ),
+        (
+            "readinessProbe",
+            json!({ "failureThreshold": 9 }),
+            DEPLOYMENT,
+            container("/readinessProbe/failureThreshold"),
+            json!(9),
+        ),
+        (
+            "readinessProbe",
+            json!({ "periodSeconds": 9 }),
+            DEPLOYMENT,
+            container("/readinessProbe/periodSeconds"),
+            json!(9),
+        ),
+        (
+            "readinessProbe",
+            json!({ "successThreshold": 9 }),
+            DEPLOYMENT,
+            container("/readinessProbe/successThreshold"),
+            json!(9),
+        ),
+        (
+            "lifecycle",
+            lifecycle.clone(),
+            DEPLOYMENT,
+            container("/lifecycle"),
+            lifecycle,
+        ),
+        (
+            "ports",
+            port.clone(),
+            DEPLOYMENT,
+            container("/ports/0/containerPort"),
+            json!(8081),
+        ),
         ("ports", port, SERVICE, "/spec/ports".into(), as_service),
-        ("serviceType", json!("NodePort"), SERVICE, "/spec/type".into(), json!("NodePort")),
-        ("loadBalancerClass", json!("alibabacloud.com/nlb"), SERVICE, "/spec/loadBalancerClass".into(), json!("alibabacloud.com/nlb")),
-        ("loadBalancerIP", json!("10.0.0.9"), SERVICE, "/spec/loadBalancerIP".into(), json!("10.0.0.9")),
-        ("externalTrafficPolicy", json!("Local"), SERVICE, "/spec/externalTrafficPolicy".into(), json!("Local")),
-        ("serviceAnnotations", json!({ "a": "b" }), SERVICE, "/metadata/annotations/a".into(), json!("b")),
-        ("serviceLabels", json!({ "a": "b" }), SERVICE, "/metadata/labels/a".into(), json!("b")),
+        (
+            "serviceType",
+            json!("NodePort"),
+            SERVICE,
+            "/spec/type".into(),
+            json!("NodePort"),
+        ),
+        (
+            "loadBalancerClass",
+            json!("alibabacloud.com/nlb"),
+            SERVICE,
+            "/spec/loadBalancerClass".into(),
+            json!("alibabacloud.com/nlb"),
+        ),
+        (
+            "loadBalancerIP",
+            json!("10.0.0.9"),
+            SERVICE,
+            "/spec/loadBalancerIP".into(),
+            json!("10.0.0.9"),
+        ),
+        (
+            "externalTrafficPolicy",
+            json!("Local"),
+            SERVICE,
+            "/spec/externalTrafficPolicy".into(),
+            json!("Local"),
+        ),
+        (
+            "serviceAnnotations",
+            json!({ "a": "b" }),
+            SERVICE,
+            "/metadata/annotations/a".into(),
+            json!("b"),
+        ),
+        (
+            "serviceLabels",
+            json!({ "a": "b" }),
+            SERVICE,
+            "/metadata/labels/a".into(),
+            json!("b"),
+        ),
     ];
     let plain: Value = serde_saphyr::from_str(QUICKSTART).unwrap();
     for (field, value, child, pointer, seen) in cases {
@@ -96,7 +232,10 @@ fn every_field_that_is_acted_on_is_seen_in_the_children() {
         let (before, after) = (children(&plain), children(&changed));
         assert_ne!(before[child].pointer(&pointer), Some(&seen), "{field}");
         assert_eq!(after[child].pointer(&pointer), Some(&seen), "{field}");
-        assert_eq!(before[0], after[0], "{field} does not touch the ServiceAccount");
+        assert_eq!(
+            before[0], after[0],
+            "{field} does not touch the ServiceAccount"
+        );
         assert_eq!(before[1], after[1], "{field} does not touch the bootstrap");
     }
 }
@@ -113,7 +252,11 @@ fn annotations_of_the_gateway_change_drain_and_who_scales() {
     let pod = &deployment["spec"]["template"]["spec"];
     assert_eq!(pod["terminationGracePeriodSeconds"], 105);
     let args = pod["containers"][0]["args"].as_array().unwrap();
-    assert!(args.windows(2).any(|pair| pair == ["--drain-seconds", "90"]), "{args:?}");
+    assert!(
+        args.windows(2)
+            .any(|pair| pair == ["--drain-seconds", "90"]),
+        "{args:?}"
+    );
     assert!(deployment["spec"].get("replicas").is_none());
 }
 

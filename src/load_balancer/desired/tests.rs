@@ -57,7 +57,7 @@ fn a_plain_service_is_a_public_tcp_load_balancer() {
     assert_eq!(desired.address_type, AddressType::Internet);
     assert_eq!(
         desired.name.as_deref(),
-        Some("a6f1c7d2e000040008000000000000001")
+        Some("a6f1c7d2e00004000800000000000000")
     );
     assert_eq!(desired.listeners[0].protocol, Protocol::Tcp);
     assert_eq!(

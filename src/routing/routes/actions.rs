@@ -1,8 +1,8 @@
 //! What is done with a request that a route takes.
 
 use gatewright_crds::istio::{
-    DirectResponse, HttpMatch, HttpRoute, HttpRouteDestination, Redirect, RedirectPort, StringMatch,
-    StringMatchKind,
+    DirectResponse, HttpMatch, HttpRoute, HttpRouteDestination, Redirect, RedirectPort,
+    StringMatch, StringMatchKind,
 };
 use gatewright_xds::proto::envoy::config::route::v3::{
     DirectResponseAction, RedirectAction, RouteAction, WeightedCluster,
@@ -85,9 +85,7 @@ pub(super) fn route(
         used.push(destination(input, namespace, target, refuse)?);
     }
     let cluster_specifier = match (http.route.as_slice(), used.as_slice()) {
-        ([target], [only]) if target.headers.is_none() => {
-            ClusterSpecifier::Cluster(only.cluster())
-        }
+        ([target], [only]) if target.headers.is_none() => ClusterSpecifier::Cluster(only.cluster()),
         (targets, _) => ClusterSpecifier::WeightedClusters(WeightedCluster {
             clusters: weighted(targets, &used, refuse)?,
             ..WeightedCluster::default()
@@ -96,7 +94,11 @@ pub(super) fn route(
     let action = RouteAction {
         cluster_specifier: Some(cluster_specifier),
         // Istio's default is no limit; Envoy's is 15 s.
-        timeout: Some(duration(http.timeout.map(gatewright_crds::GoDuration::get).unwrap_or_default())),
+        timeout: Some(duration(
+            http.timeout
+                .map(gatewright_crds::GoDuration::get)
+                .unwrap_or_default(),
+        )),
         ..RouteAction::default()
     };
     Ok((action, used))
@@ -156,9 +158,10 @@ fn destination(
         let message = format!("{host} is not a service of this cluster");
         return Err(("DestinationNotActedOn", message));
     };
-    let found = input.services.iter().find(|held| {
-        held.namespace().as_deref() == Some(namespace) && held.name_any() == service
-    });
+    let found = input
+        .services
+        .iter()
+        .find(|held| held.namespace().as_deref() == Some(namespace) && held.name_any() == service);
     let spec = found.and_then(|found| found.spec.as_ref());
     let ports = spec
         .and_then(|spec| spec.ports.as_deref())

@@ -32,11 +32,7 @@ impl<'a> Installer<'a> {
             pin.version, pin.package
         );
         let python = self.python()?;
-        let package = self.place.package(tool);
-        let packages = self.place.folder.join("packages");
-        remove_leftovers(&packages)?;
-        let fresh = packages.join(fresh_name());
-        fs::create_dir_all(&fresh).with_context(|| format!("creating {}", fresh.display()))?;
+        let fresh = self.place.fresh_package()?;
         let requirement = fresh.join("requirement.txt");
         write(&requirement, &pin.text)?;
 
@@ -67,27 +63,7 @@ impl<'a> Installer<'a> {
                 pin.version
             );
         }
-        let program = fresh.join(&pin.program);
-        make_executable(&program)?;
-        try_out(tool, &program)?;
-        write(&fresh.join(STAMP), &pin.text)?;
-        remove_folder(&package)?;
-        fs::rename(&fresh, &package).with_context(|| format!("renaming {}", fresh.display()))?;
-        self.link(tool, pin)
-    }
-
-    /// Points `bin/NAME` at the program. The link is relative, so that the repository can be moved.
-    fn link(&self, tool: Tool, pin: &Pin) -> Result<()> {
-        let link = self.place.program(tool);
-        let bin = self.place.folder.join("bin");
-        fs::create_dir_all(&bin).with_context(|| format!("creating {}", bin.display()))?;
-        remove_leftovers(&bin)?;
-        let fresh = bin.join(fresh_name());
-        let target = Path::new("../packages")
-            .join(tool.name())
-            .join(&pin.program);
-        symlink(target, &fresh).with_context(|| format!("linking {}", fresh.display()))?;
-        fs::rename(&fresh, &link).with_context(|| format!("renaming {}", fresh.display()))
+        self.place.take_in(tool, &fresh, Path::new(&pin.program), &pin.text)
     }
 
     /// The interpreter of the virtual environment, made if it is missing or does not work (any
@@ -128,6 +104,48 @@ impl<'a> Installer<'a> {
     }
 }
 
+impl Place {
+    /// An empty folder for a tool that is being made.
+    pub(super) fn fresh_package(&self) -> Result<PathBuf> {
+        let packages = self.folder.join("packages");
+        remove_leftovers(&packages)?;
+        let fresh = packages.join(fresh_name());
+        fs::create_dir_all(&fresh).with_context(|| format!("creating {}", fresh.display()))?;
+        Ok(fresh)
+    }
+
+    /// Puts a tool in place that was made in the folder `fresh` from what `stamp` says. `program` is
+    /// relative to that folder.
+    pub(super) fn take_in(
+        &self,
+        tool: Tool,
+        fresh: &Path,
+        program: &Path,
+        stamp: &str,
+    ) -> Result<()> {
+        let made = fresh.join(program);
+        make_executable(&made)?;
+        try_out(tool, &made)?;
+        write(&fresh.join(STAMP), stamp)?;
+        let package = self.package(tool);
+        remove_folder(&package)?;
+        fs::rename(fresh, &package).with_context(|| format!("renaming {}", fresh.display()))?;
+        self.link(tool, program)
+    }
+
+    /// Points `bin/NAME` at the program. The link is relative, so that the repository can be moved.
+    fn link(&self, tool: Tool, program: &Path) -> Result<()> {
+        let link = self.program(tool);
+        let bin = self.folder.join("bin");
+        fs::create_dir_all(&bin).with_context(|| format!("creating {}", bin.display()))?;
+        remove_leftovers(&bin)?;
+        let fresh = bin.join(fresh_name());
+        let target = Path::new("../packages").join(tool.name()).join(program);
+        symlink(target, &fresh).with_context(|| format!("linking {}", fresh.display()))?;
+        fs::rename(&fresh, &link).with_context(|| format!("renaming {}", fresh.display()))
+    }
+}
+
 fn has_pip(python: &Path) -> bool {
     let mut probe = Command::new(python);
     probe
@@ -137,12 +155,21 @@ fn has_pip(python: &Path) -> bool {
     probe.status().is_ok_and(|status| status.success())
 }
 
-/// Starts the program once: a wheel for the wrong libc or processor shows here and not in the
-/// middle of a test.
+/// Starts the program once: one for the wrong libc or processor shows here and not in the middle of
+/// a test.
 fn try_out(tool: Tool, program: &Path) -> Result<()> {
     let args: &[&str] = match tool {
-        Tool::Envoy | Tool::CargoDeny => &["--version"],
+        Tool::Envoy
+        | Tool::CargoDeny
+        | Tool::Etcd
+        | Tool::KubeApiserver
+        | Tool::KubeControllerManager
+        | Tool::KubeScheduler => &["--version"],
         Tool::Kubectl => &["version", "--client"],
+        Tool::Go => &["version"],
+        Tool::Pebble => &["-version"],
+        // It has no option that only prints; help is printed with success or not by version.
+        Tool::PebbleChalltestsrv => return Ok(()),
     };
     let output = Command::new(program)
         .args(args)

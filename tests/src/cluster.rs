@@ -1,0 +1,299 @@
+//! The loop on a real control plane: Kubernetes' own programs, Pebble as the certificate authority,
+//! the mock cloud over its socket, and the daemon as the program that a cluster would run.
+
+mod control_plane;
+mod pebble;
+mod process;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gatewright::laptop::{NAMESPACE, REGION, Slot, apply_object, apply_yaml};
+use gatewright::runner::Runner;
+use gatewright_crds::cert_manager::{Certificate, names};
+use gatewright_crds::conditions;
+use gatewright_seams::{AddressMap, Clock, Random, Tasks};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+use mock_cloud::{AccessKey, DataPlane, MockCloud};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+pub use control_plane::ControlPlane;
+pub use pebble::Pebble;
+pub use process::{Process, gatewright, tool};
+
+use crate::{EXAMPLES, INTERNAL, PUBLIC, envoy, log};
+
+/// Added to the ports of load balancers.
+const PORT_SHIFT: u16 = 8000;
+const XDS_PORT: u16 = 15012;
+const CHALLENGE_PORT: u16 = 8089;
+const ADMIN_PORT: u16 = 8088;
+/// The user that the daemon is to the API server.
+const DAEMON_USER: &str = "system:serviceaccount:gatewright-system:gatewright";
+const NODES: [&str; 2] = ["node-a", "node-b"];
+const ACCESS_KEY: (&str, &str) = ("test-key", "test-secret");
+/// What may be slow on a busy machine.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// A cluster with two nodes, a cloud, a certificate authority and the daemon. Everything ends when
+/// it is dropped.
+pub struct Cluster {
+    pub clock: Clock,
+    pub control_plane: ControlPlane,
+    pub cloud: MockCloud,
+    pub pebble: Pebble,
+    pub daemon: Process,
+    tasks: Tasks,
+    directory: PathBuf,
+    _slot: Slot,
+}
+
+impl Cluster {
+    /// Starts it all, with our kinds installed and no object of ours.
+    ///
+    /// # Panics
+    /// A part does not start within two minutes.
+    pub async fn start() -> Self {
+        log();
+        let slot = Slot::find().expect("a free range of loopback addresses");
+        let name = format!("gatewright-cluster-{}-{}", std::process::id(), slot.number());
+        let directory = std::env::temp_dir().join(name);
+        drop(std::fs::remove_dir_all(&directory));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let (clock, random, tasks) = (Clock::system(), Random::system(), Tasks::new());
+
+        let control_plane = ControlPlane::start_at(
+            clock,
+            beside(&slot, 2),
+            directory.join("control-plane"),
+            &[DAEMON_USER],
+        )
+        .await;
+        let kube = control_plane.client();
+        prepare(&kube, clock).await;
+
+        let (id, secret) = ACCESS_KEY;
+        let cloud = MockCloud::start(mock_cloud::Options {
+            storage: mock_cloud::Storage::Memory,
+            clock,
+            random: random.clone(),
+            tasks: tasks.clone(),
+            region: REGION.into(),
+            access_keys: vec![AccessKey { id: id.into(), secret: secret.into() }],
+            data_plane: DataPlane::Sockets {
+                network: slot.load_balancers(),
+                port_shift: PORT_SHIFT,
+                addresses: AddressMap::Loopback,
+            },
+        })
+        .await
+        .expect("a cloud");
+        let listener = TcpListener::bind((beside(&slot, 4), 0)).await.expect("a socket");
+        let endpoint = listener.local_addr().expect("an address");
+        let serving = cloud.clone();
+        tasks.spawn("mock-cloud", async move {
+            // It ends with the tasks; before that, the daemon's calls would fail loudly.
+            drop(serving.serve(listener).await);
+        });
+
+        let runner = Runner {
+            kube,
+            clock,
+            random,
+            tasks: tasks.clone(),
+            envoy: envoy(),
+            directory: directory.join("pods"),
+            first_address: slot.first_pod(),
+        };
+        runner.start_kubelets(&NODES);
+        let pebble =
+            Pebble::start(clock, beside(&slot, 3), PORT_SHIFT + 80, directory.join("pebble")).await;
+        let daemon = start_daemon(&control_plane, &pebble, &slot, endpoint);
+        Self { clock, control_plane, cloud, pebble, daemon, tasks, directory, _slot: slot }
+    }
+
+    pub fn kube(&self) -> kube::Client {
+        self.control_plane.client()
+    }
+
+    /// Applies the quickstart with Pebble as its ACME server, and waits until the certificate is
+    /// seen served. The names lead to the public load balancer as soon as it has an address, which
+    /// is what a person would enter at their DNS provider.
+    ///
+    /// # Panics
+    /// An object is refused, or nothing is served in time.
+    pub async fn quickstart(&mut self) {
+        let directory = self.pebble.directory_url();
+        let (gateway, rest) = EXAMPLES.split_at(2);
+        self.apply(gateway).await;
+        let public = self.address(PUBLIC, 80).await;
+        self.pebble.resolve_everything_to(public.ip()).await;
+        let rest: Vec<String> = rest
+            .iter()
+            .map(|yaml| yaml.replace("https://acme.gatewright.test/directory", &directory))
+            .collect();
+        let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+        self.apply(&rest).await;
+        self.wait_served("shop").await;
+    }
+
+    async fn apply(&self, documents: &[&str]) {
+        for yaml in documents {
+            apply_yaml(&self.kube(), yaml).await.expect("an object of the quickstart");
+        }
+    }
+
+    /// Waits until `look` finds something, at most two minutes.
+    ///
+    /// # Panics
+    /// It did not, or the daemon ended.
+    pub async fn wait<T, F: Future<Output = Option<T>>>(
+        &mut self,
+        what: &str,
+        mut look: impl FnMut() -> F,
+    ) -> T {
+        let end = self.clock.elapsed() + LIMIT;
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            if let Some(status) = self.daemon.ended() {
+                panic!("the daemon ended ({status}):\n{}", self.daemon.last_words());
+            }
+            assert!(
+                self.clock.elapsed() < end,
+                "not within {LIMIT:?}: {what}; the daemon says\n{}",
+                self.daemon.last_words()
+            );
+            self.clock.sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the Certificate `name` is stored and seen served; returns its revision.
+    ///
+    /// # Panics
+    /// Not in time.
+    pub async fn wait_served(&mut self, name: &str) -> i32 {
+        let api: Api<Certificate> = Api::namespaced(self.kube(), "istio-system");
+        let served = || async {
+            let status = api.get_opt(name).await.ok()??.status?;
+            let rotating = conditions::is_true(&status.conditions, names::ISSUING);
+            let served = conditions::is_true(&status.conditions, gatewright::certificate::SERVED);
+            (served && !rotating).then_some(status.revision?)
+        };
+        self.wait(&format!("certificate {name} served"), served).await
+    }
+
+    /// The address of the load balancer of Service `name`, with `port` as it is really listened on.
+    ///
+    /// # Panics
+    /// It has none in time.
+    pub async fn address(&mut self, name: &str, port: u16) -> SocketAddr {
+        let api: Api<Service> = Api::namespaced(self.kube(), "istio-system");
+        let address = || async {
+            let ingress = api.get_opt(name).await.ok()??.status?.load_balancer?.ingress?;
+            let ip: IpAddr = ingress.first()?.ip.as_ref()?.parse().ok()?;
+            Some(SocketAddr::new(ip, port + PORT_SHIFT))
+        };
+        self.wait(&format!("address of {name}"), address).await
+    }
+
+    /// Both load balancers' addresses for `port`: public, internal.
+    ///
+    /// # Panics
+    /// One has none in time.
+    pub async fn addresses(&mut self, port: u16) -> [SocketAddr; 2] {
+        [self.address(PUBLIC, port).await, self.address(INTERNAL, port).await]
+    }
+
+    /// Runs `gatewright` as an administrator with `arguments`; returns what it printed.
+    ///
+    /// # Panics
+    /// It fails, or does not end within two minutes.
+    pub async fn gatewright(&self, arguments: &[&str]) -> String {
+        let mut command = tokio::process::Command::new(gatewright());
+        command.args(arguments).arg("--kubeconfig").arg(self.control_plane.kubeconfig());
+        command.kill_on_drop(true).stdin(std::process::Stdio::null());
+        let output = self.clock.timeout(LIMIT, command.output()).await;
+        let output = output.expect("an end in time").expect("a process");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let why = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "gatewright {arguments:?}: {said}{why}");
+        said
+    }
+
+    /// Ends everything in order, and waits for it.
+    pub async fn stop(mut self) {
+        self.daemon.end(self.clock).await;
+        self.tasks.stop(Duration::from_secs(20)).await;
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.tasks.cancel();
+        if std::thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.daemon.last_words());
+        }
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+/// An address beside the daemon's, for something that is not of the cluster's own.
+fn beside(slot: &Slot, last: u8) -> Ipv4Addr {
+    let [a, b, c, _] = slot.daemon().octets();
+    Ipv4Addr::new(a, b, c, last)
+}
+
+/// What `kubectl apply -f deploy/` would do, and the namespaces.
+async fn prepare(kube: &kube::Client, clock: Clock) {
+    for definition in gatewright_crds::all().expect("the kinds") {
+        let name = definition.metadata.name.clone();
+        let object = serde_json::to_value(definition).expect("an object");
+        let applied = apply_object(kube, object).await;
+        assert!(applied.is_ok(), "{name:?}: {}", applied.unwrap_err());
+    }
+    for namespace in [NAMESPACE, "istio-system"] {
+        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+        apply_object(kube, object).await.expect("a namespace");
+    }
+    apply_yaml(kube, include_str!("../../deploy/rbac.yaml")).await.expect("the daemon's role");
+    let end = clock.elapsed() + LIMIT;
+    let gateways: Api<gatewright_crds::istio_gateway::IstioGateway> = Api::all(kube.clone());
+    while gateways.list(&kube::api::ListParams::default()).await.is_err() {
+        assert!(clock.elapsed() < end, "our kinds are not served");
+        clock.sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn start_daemon(
+    control_plane: &ControlPlane,
+    pebble: &Pebble,
+    slot: &Slot,
+    cloud: SocketAddr,
+) -> Process {
+    let own = |port: u16| SocketAddr::new(slot.daemon().into(), port).to_string();
+    let mut command = tokio::process::Command::new(gatewright());
+    command
+        .arg("run")
+        .arg("--kubeconfig")
+        .arg(control_plane.kubeconfig_of(DAEMON_USER))
+        .args(["--cluster-name", "real"])
+        .arg("--cloud-endpoint")
+        .arg(format!("http://{cloud}"))
+        .args(["--pod-addresses", "loopback"])
+        .args(["--load-balancer-port-shift", &PORT_SHIFT.to_string()])
+        .arg("--acme-root")
+        .arg(pebble.root_file())
+        .args(["--xds-listen", &own(XDS_PORT), "--xds-address", &own(XDS_PORT)])
+        .args(["--challenge-listen", &own(CHALLENGE_PORT)])
+        .args(["--challenge-address", &own(CHALLENGE_PORT)])
+        .args(["--admin-listen", &own(ADMIN_PORT)])
+        .args(["--log", "info,gatewright=debug"])
+        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", ACCESS_KEY.0)
+        .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", ACCESS_KEY.1);
+    Process::start(command, control_plane.directory().join("gatewright.log"))
+}

@@ -1,0 +1,97 @@
+//! Making answers plain, so that those of two servers can be compared.
+
+use serde_json::{Map, Value};
+
+/// Fields whose values no two servers agree on, wherever they are. An empty one stays empty: whether
+/// there is a value is compared.
+const OPAQUE: [(&str, &str); 9] = [
+    ("uid", "UID"),
+    ("resourceVersion", "VERSION"),
+    ("continue", "TOKEN"),
+    ("creationTimestamp", "TIME"),
+    ("deletionTimestamp", "TIME"),
+    ("lastTransitionTime", "TIME"),
+    ("lastUpdateTime", "TIME"),
+    ("time", "TIME"),
+    ("selfLink", "LINK"),
+];
+
+/// Makes a body plain.
+pub(super) fn plain(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(plain),
+        Value::Object(fields) => {
+            ungenerate(fields);
+            for (name, stands_for) in OPAQUE {
+                if let Some(Value::String(text)) = fields.get_mut(name)
+                    && !text.is_empty()
+                {
+                    *text = stands_for.to_owned();
+                }
+            }
+            fields.values_mut().for_each(plain);
+        }
+        _ => {}
+    }
+}
+
+/// A generated name keeps its beginning.
+fn ungenerate(fields: &mut Map<String, Value>) {
+    let Some(prefix) = fields.get("generateName").and_then(Value::as_str).map(str::to_owned) else {
+        return;
+    };
+    if let Some(Value::String(name)) = fields.get_mut("name")
+        && let Some(suffix) = name.strip_prefix(&prefix)
+    {
+        *name = format!("{prefix}{}", "x".repeat(suffix.len()));
+    }
+}
+
+/// Takes out what a path of a step's `ignore` names.
+pub(super) fn remove(value: &mut Value, path: &str) {
+    let (word, rest) = match path.split_once('.') {
+        Some((word, rest)) => (word, Some(rest)),
+        None => (path, None),
+    };
+    match (value, rest) {
+        (Value::Array(items), rest) if word == "*" => {
+            if let Some(rest) = rest {
+                items.iter_mut().for_each(|item| remove(item, rest));
+            }
+        }
+        (Value::Object(fields), None) => drop(fields.remove(word)),
+        (Value::Object(fields), Some(rest)) => {
+            if let Some(field) = fields.get_mut(word) {
+                remove(field, rest);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_differs_by_nature_is_made_plain_and_what_is_missing_stays_missing() {
+        let mut body = json!({ "items": [{ "metadata": {
+            "generateName": "a-", "name": "a-x7k2p", "uid": "1", "resourceVersion": "",
+        }}]});
+        plain(&mut body);
+        let meta = &body["items"][0]["metadata"];
+        assert_eq!(meta["name"], "a-xxxxx");
+        assert_eq!(meta["uid"], "UID");
+        assert_eq!(meta["resourceVersion"], "");
+        assert!(meta.get("creationTimestamp").is_none());
+    }
+
+    #[test]
+    fn a_path_is_taken_out_of_each_element() {
+        let mut body = json!({ "items": [{ "a": { "b": 1, "c": 2 } }, { "a": { "b": 3 } }] });
+        remove(&mut body, "items.*.a.b");
+        assert_eq!(body, json!({ "items": [{ "a": { "c": 2 } }, { "a": {} }] }));
+    }
+}

@@ -1,0 +1,416 @@
+//! A whole world in one thread on tokio's paused clock: the embedded API server, the mock cloud and
+//! the mock certificate authority in memory, model proxies in place of Envoys, and the daemon.
+//!
+//! The same seed gives the same history, as far as no `HashMap` of a library decides an order.
+
+mod crossing;
+mod kubelet;
+mod proxy;
+mod shape;
+mod world;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatewright::daemon::Daemon;
+use gatewright::laptop::{Laptop, Layout, REGION, apply_object, apply_yaml};
+use gatewright::load_balancer::CONDITION;
+use gatewright::outside::{Outside, Probe};
+use gatewright::runner::Runner;
+use gatewright_aliyun::clb::{Clb, ClbOptions};
+use gatewright_aliyun::{Client, ClientOptions, Credentials};
+use gatewright_core::{ClusterName, OwnerKey};
+use gatewright_crds::cert_manager::{Certificate, Issuer, names};
+use gatewright_crds::conditions::{self, Condition};
+use gatewright_seams::{Clock, Random, Tasks};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use mock_cloud::{AccessKey, ListenerStatus};
+use serde_json::{Value, json};
+
+use crate::rig::{EXAMPLES, log};
+use world::{ModelFetch, ModelProbe};
+
+pub use crossing::{Crossings, Side, Switch};
+pub use shape::{OWNER_TAG, shape};
+pub use world::World;
+
+/// The key pair of every simulated world. The secret is one that a search of logs finds.
+pub const ACCESS_KEY: (&str, &str) = ("sim-key-id", "sim-secret-7c9e2f41b8");
+/// Where the quickstart's objects are.
+pub const GATEWAY_NAMESPACE: &str = "istio-system";
+
+/// How a [`Sim`] differs from the usual.
+#[derive(Clone, Debug)]
+pub struct SimOptions {
+    pub seed: u64,
+    pub audit_interval: Duration,
+    pub certificate_lifetime: Duration,
+}
+
+impl Default for SimOptions {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            // Far away: calls of an audit are no part of what most tests count.
+            audit_interval: Duration::from_hours(24 * 365),
+            certificate_lifetime: mock_acme::DEFAULT_LIFETIME,
+        }
+    }
+}
+
+/// A simulated world. Everything stops when it is dropped.
+pub struct Sim {
+    pub laptop: Laptop,
+    pub kube: kube::Client,
+    pub world: Arc<World>,
+    /// The daemon's calls to the cloud, over all its lives.
+    pub cloud_calls: Crossings,
+    /// The daemon's requests to ACME servers, over all its lives.
+    pub acme_calls: Crossings,
+    /// Which cloud the daemon reaches.
+    pub cloud: Switch,
+    /// What the daemon reaches as the internet.
+    pub internet: Switch,
+    running: Option<(Outside, Daemon)>,
+}
+
+impl Sim {
+    /// A world with a daemon and no objects.
+    pub async fn start() -> Self {
+        Self::start_with(SimOptions::default()).await
+    }
+
+    pub async fn start_with(options: SimOptions) -> Self {
+        let mut sim = Self::without_daemon(options).await;
+        sim.start_daemon().await;
+        sim
+    }
+
+    /// A world whose daemon is not there yet.
+    pub async fn without_daemon(options: SimOptions) -> Self {
+        log();
+        let layout = Layout {
+            directory: None,
+            port_shift: 0,
+            access_key: AccessKey { id: ACCESS_KEY.0.into(), secret: ACCESS_KEY.1.into() },
+            certificate_lifetime: options.certificate_lifetime,
+            audit_interval: options.audit_interval,
+        };
+        let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse().expect("a time"));
+        let seams = (clock, Random::seeded(options.seed), Tasks::new());
+        let world = World::new();
+        let fetch = Arc::new(ModelFetch(world.clone()));
+        let laptop = Laptop::start(layout, None, Some(fetch), seams).await.expect("a world");
+        world.set_cloud(laptop.cloud.clone());
+        laptop.prepare().await.expect("kinds and namespaces");
+        let kube = laptop.client();
+        let tasks = laptop.tasks.clone();
+        let controllers = Runner {
+            kube: kube.clone(),
+            clock,
+            random: laptop.random.clone(),
+            tasks: tasks.clone(),
+            envoy: PathBuf::new(),
+            directory: PathBuf::new(),
+            first_address: [10, 65, 0, 1].into(),
+        };
+        controllers.start_controllers();
+        let kubelet =
+            kubelet::Kubelet::new(kube.clone(), clock, tasks.clone(), world.clone());
+        tasks.spawn("model kubelet", kubelet.run());
+        Self {
+            cloud: Switch::new(laptop.cloud_transport()),
+            internet: Switch::new(laptop.acme_transport()),
+            cloud_calls: Crossings::default(),
+            acme_calls: Crossings::default(),
+            laptop,
+            kube,
+            world,
+            running: None,
+        }
+    }
+
+    /// The world of the quickstart, up and served.
+    pub async fn quickstart() -> Self {
+        Self::quickstart_with(SimOptions::default()).await
+    }
+
+    pub async fn quickstart_with(options: SimOptions) -> Self {
+        let sim = Self::start_with(options).await;
+        sim.apply_quickstart().await;
+        sim.wait_balanced(2).await;
+        sim.wait_served().await;
+        sim
+    }
+
+    /// Starts the daemon, as a process that knows nothing of an earlier one.
+    pub async fn start_daemon(&mut self) {
+        let probe = Arc::new(ModelProbe(self.world.clone()));
+        let cloud = self.cloud_calls.through(&self.cloud, crossing::action);
+        let mut outside =
+            self.laptop.outside_through(Tasks::new(), cloud, probe).expect("ways outside");
+        outside.acme = self.acme_calls.through(&self.internet, crossing::resource);
+        let daemon = self.laptop.start_daemon(&outside).await.expect("a daemon");
+        self.world.set_daemon(Some(daemon.clone()));
+        self.running = Some((outside, daemon));
+    }
+
+    /// Ends the daemon where it stands. What it has sent arrives; what was to come back is lost.
+    pub fn kill_daemon(&mut self) {
+        if let Some((outside, _)) = self.running.take() {
+            outside.tasks.cancel();
+        }
+        self.world.set_daemon(None);
+    }
+
+    /// The running daemon.
+    pub fn daemon(&self) -> &Daemon {
+        let (_, daemon) = self.running.as_ref().expect("a running daemon");
+        daemon
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.laptop.clock
+    }
+
+    /// Lets virtual time pass.
+    pub async fn pass(&self, time: Duration) {
+        self.clock().sleep(time).await;
+        self.check_tasks();
+    }
+
+    fn check_tasks(&self) {
+        let daemon = self.running.as_ref().and_then(|(outside, _)| outside.tasks.failed());
+        let failed = daemon.or_else(|| self.laptop.tasks.failed());
+        assert!(failed.is_none(), "task {failed:?} panicked");
+    }
+
+    /// Cuts every watch and forgets the history, so that every watcher has to list again.
+    pub async fn resync(&self) {
+        // A watcher that has seen the newest revision could resume: there has to be a newer one.
+        let now = self.clock().now().to_string();
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": { "name": "unrelated", "namespace": "default" },
+            "data": { "now": now },
+        });
+        self.apply(object).await.expect("a newer revision");
+        self.laptop.kube.faults().expire_history();
+        self.laptop.kube.faults().cut_watches();
+    }
+
+    /// Applies the objects of the quickstart that make load balancers and proxies.
+    pub async fn apply_gateway(&self) {
+        for yaml in &EXAMPLES[..2] {
+            apply_yaml(&self.kube, yaml).await.expect("an object of the quickstart");
+        }
+    }
+
+    /// Applies all objects of the quickstart.
+    pub async fn apply_quickstart(&self) {
+        for yaml in EXAMPLES {
+            apply_yaml(&self.kube, yaml).await.expect("an object of the quickstart");
+        }
+    }
+
+    /// Applies any object as a user does.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub async fn apply(&self, object: Value) -> kube::Result<()> {
+        apply_object(&self.kube, object).await.map(drop)
+    }
+
+    /// Sets the number of proxies of the quickstart's gateway.
+    pub async fn scale(&self, replicas: i32) {
+        let api: Api<gatewright_crds::IstioGateway> =
+            Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
+        let patch = Patch::Merge(json!({ "spec": { "replicaCount": replicas } }));
+        api.patch("ingressgateway", &PatchParams::default(), &patch).await.expect("a scaled gateway");
+    }
+
+    /// Deletes what [`Sim::apply_gateway`] applied.
+    pub async fn delete_gateway(&self) {
+        let gateways: Api<gatewright_crds::IstioGateway> =
+            Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
+        let services: Api<Service> = Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
+        let params = DeleteParams::default();
+        gateways.delete("ingressgateway", &params).await.map(drop).expect("a deleted gateway");
+        services.delete(crate::rig::INTERNAL, &params).await.map(drop).expect("a deleted service");
+    }
+
+    /// Waits until `look` finds something, at most `limit` of virtual time.
+    ///
+    /// # Panics
+    /// It did not.
+    pub async fn until<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut look: impl AsyncFnMut() -> Option<T>,
+    ) -> T {
+        let start = self.clock().elapsed();
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            let waited = self.clock().elapsed() - start;
+            if waited >= limit {
+                panic!("not within {limit:?}: {what}\n{}", self.describe().await);
+            }
+            // What takes long is not looked for all the time: each look costs real time.
+            self.pass(Duration::from_millis(100).max(waited / 30)).await;
+        }
+    }
+
+    /// Waits until both load balancers are as specified and have exactly `backends` backends that
+    /// take connections.
+    pub async fn wait_balanced(&self, backends: usize) {
+        let what = format!("two load balancers with {backends} backends");
+        self.until(&what, Duration::from_mins(10), async || {
+            for name in [crate::rig::PUBLIC, crate::rig::INTERNAL] {
+                let condition = self.service_condition(name).await?;
+                if condition.status != "True" || condition.reason != "InSync" {
+                    return None;
+                }
+            }
+            let inventory = self.laptop.cloud.inventory();
+            let mut ours = inventory.instances.iter().filter(|i| i.tags.contains_key(OWNER_TAG));
+            let all = ours.clone().count() == 2
+                && ours.all(|instance| {
+                    instance.listeners.len() == 2
+                        && instance.listeners.iter().all(|listener| {
+                            listener.status == ListenerStatus::Running
+                                && listener.members.len() == backends
+                                && listener.members.iter().all(|member| member.weight == 100)
+                        })
+                });
+            all.then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the Certificate `shop` is stored and seen served; returns its revision.
+    pub async fn wait_served(&self) -> i32 {
+        self.until("certificate shop served", Duration::from_mins(10), async || {
+            let status = self.certificate().await?.status?;
+            let rotating = conditions::is_true(&status.conditions, names::ISSUING);
+            let served = conditions::is_true(&status.conditions, gatewright::certificate::SERVED);
+            (served && !rotating).then_some(status.revision?)
+        })
+        .await
+    }
+
+    /// The quickstart's Certificate.
+    pub async fn certificate(&self) -> Option<Certificate> {
+        let api: Api<Certificate> = Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
+        api.get_opt("shop").await.expect("an answer")
+    }
+
+    /// A condition of the quickstart's Certificate.
+    pub async fn certificate_condition(&self, kind: &str) -> Option<Condition> {
+        let status = self.certificate().await?.status?;
+        conditions::get(&status.conditions, kind).cloned()
+    }
+
+    /// A condition of the quickstart's Issuer.
+    pub async fn issuer_condition(&self, kind: &str) -> Option<Condition> {
+        let api: Api<Issuer> = Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
+        let status = api.get_opt("acme").await.expect("an answer")?.status?;
+        conditions::get(&status.conditions, kind).cloned()
+    }
+
+    /// The load balancer condition of a Service of the quickstart's namespace.
+    pub async fn service_condition(&self, name: &str) -> Option<Condition> {
+        let api: Api<Service> = Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
+        let status = api.get_opt(name).await.expect("an answer")?.status?;
+        status.conditions?.into_iter().find(|held| held.type_ == CONDITION)
+    }
+
+    /// The owner key of a Service of the quickstart's namespace: its UID.
+    pub async fn owner(&self, service: &str) -> OwnerKey {
+        let api: Api<Service> = Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
+        let held = api.get(service).await.expect("the service");
+        OwnerKey::new(held.metadata.uid.expect("a uid"))
+    }
+
+    /// The cloud as somebody else with the same key reaches it, for cluster `cluster`. Its calls are
+    /// in the cloud's ledger and not among [`Sim::cloud_calls`].
+    pub fn by_hand(&self, cluster: &str) -> Clb {
+        let credentials = Credentials::new(ACCESS_KEY.0, ACCESS_KEY.1);
+        let endpoint = "http://slb.gatewright.test".parse().expect("a url");
+        let options = ClientOptions::new(credentials, REGION, endpoint);
+        let random = self.laptop.random.clone();
+        let client = Client::new(options, self.laptop.cloud_transport(), *self.clock(), random);
+        Clb::new(client, ClbOptions::new(ClusterName::from(cluster)))
+    }
+
+    /// The serials (lower-case hex) that clients see at every load balancer and every proxy that
+    /// listens on the HTTPS port, one connection each.
+    pub async fn leaf_everywhere(&self, server_name: &str) -> Vec<String> {
+        let probe = ModelProbe(self.world.clone());
+        let mut serials = Vec::new();
+        for address in self.world.https_addresses() {
+            let der = probe.leaf(address, server_name).await;
+            let der = der.unwrap_or_else(|error| panic!("{address}: {error}"));
+            let leaf = gatewright::certificate::Leaf::from_der(&der).expect("a certificate");
+            serials.push(leaf.serial);
+        }
+        serials
+    }
+
+    /// All events: kind and name of the object, reason, note.
+    pub async fn events(&self) -> Vec<String> {
+        let events: Api<Event> = Api::all(self.kube.clone());
+        let events = events.list(&ListParams::default()).await.expect("events");
+        let words = events.items.into_iter().map(|event| {
+            let about = event.regarding.unwrap_or_default();
+            format!(
+                "{}/{} {}: {}",
+                about.kind.unwrap_or_default(),
+                about.name.unwrap_or_default(),
+                event.reason.unwrap_or_default(),
+                event.note.unwrap_or_default()
+            )
+        });
+        words.collect()
+    }
+
+    /// Asks for a new certificate, as cmctl does: by the condition `Issuing`.
+    pub async fn force_rotation(&self) {
+        let api: Api<Certificate> = Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
+        let held = api.get("shop").await.expect("the certificate");
+        let mut list = held.status.map(|status| status.conditions).unwrap_or_default();
+        let reason = "ManuallyTriggered";
+        let finding = conditions::Finding::new(names::ISSUING, true, reason, "asked for by a test");
+        conditions::set(&mut list, finding, held.metadata.generation, self.clock().now());
+        let patch = Patch::Merge(json!({ "status": { "conditions": list } }));
+        api.patch_status("shop", &PatchParams::default(), &patch).await.expect("the condition");
+    }
+
+    /// What there is, for the message of a test that fails.
+    pub async fn describe(&self) -> String {
+        let mut lines = vec![shape(&self.laptop.cloud.inventory())];
+        for name in [crate::rig::PUBLIC, crate::rig::INTERNAL] {
+            lines.push(format!("service {name}: {:?}", self.service_condition(name).await));
+        }
+        let status = self.certificate().await.and_then(|held| held.status);
+        lines.push(format!("certificate: {status:?}"));
+        lines.push(format!("proxies: {:?}", self.world.proxies()));
+        lines.push(format!("calls: {:?}", self.laptop.cloud.ledger().counts()));
+        lines.extend(self.events().await);
+        lines.join("\n")
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.kill_daemon();
+        self.laptop.tasks.cancel();
+    }
+}

@@ -1,0 +1,132 @@
+//! The daemon dies at every request of its work, before and after the request has its effect. What
+//! a new one makes of it is what an undisturbed one makes.
+
+use std::time::Duration;
+
+use gatewright_tests::{Side, Sim, SimOptions, shape};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// The creation without a crash: what there is in the end, and how many calls it took.
+async fn undisturbed() -> (String, usize) {
+    let sim = Sim::start().await;
+    sim.apply_gateway().await;
+    sim.wait_balanced(2).await;
+    let calls = sim.cloud_calls.count();
+    sim.pass(Duration::from_mins(2)).await;
+    assert_eq!(sim.cloud_calls.count(), calls, "it comes to rest");
+    (shape(&sim.laptop.cloud.inventory()), calls)
+}
+
+/// The same with a death at call `number`.
+async fn killed_at(number: usize, side: Side) -> (String, String) {
+    let mut sim = Sim::start().await;
+    sim.cloud_calls.stop_at(number, side);
+    sim.apply_gateway().await;
+    let reached = sim.clock().timeout(LIMIT, sim.cloud_calls.reached()).await;
+    let point = reached.unwrap_or_else(|_| panic!("call {number} was never made"));
+    sim.kill_daemon();
+    sim.pass(Duration::from_secs(1)).await;
+    sim.start_daemon().await;
+    sim.wait_balanced(2).await;
+    sim.pass(Duration::from_mins(2)).await;
+    let inventory = sim.laptop.cloud.inventory();
+    assert_eq!(inventory.instances.len(), 2, "killed {point}: {inventory:#?}");
+    (point, shape(&inventory))
+}
+
+async fn every_point(side: Side) {
+    let (wanted, calls) = undisturbed().await;
+    assert!(calls >= 16, "two load balancers take at least 16 calls, not {calls}");
+    let mut points = Vec::new();
+    for number in 0..calls {
+        let (point, found) = killed_at(number, side).await;
+        assert_eq!(found, wanted, "killed {point}");
+        println!("killed {point}: the same");
+        points.push(point);
+    }
+    assert_eq!(points.len(), calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_before_any_cloud_call_of_the_creation_changes_nothing_in_the_end() {
+    every_point(Side::Before).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_after_any_cloud_call_of_the_creation_changes_nothing_in_the_end() {
+    every_point(Side::After).await;
+}
+
+/// The one certificate in the Secret: chain and key fit, as the Served condition shows.
+async fn one_valid_certificate(sim: &Sim, point: &str) {
+    let secrets: Api<Secret> = Api::namespaced(sim.kube.clone(), "istio-system");
+    let secret = secrets.get("shop-tls").await.unwrap();
+    let material = gatewright::certificate::Material::from_secret(&secret);
+    let material = material.unwrap_or_else(|error| panic!("killed {point}: {error}"));
+    material.check_time(sim.clock().now()).unwrap();
+    let served = sim.certificate_condition("Served").await.unwrap();
+    let serial = &material.leaf().serial;
+    assert_eq!(served.message, format!("serial {serial} was seen at 4 places"), "killed {point}");
+    let ledger = sim.laptop.acme.ledger();
+    assert_eq!(ledger.accounts, 1, "killed {point}: one account");
+    let newest = ledger.certificates.last().unwrap().serial.trim_start_matches('0');
+    assert_eq!(newest, serial, "killed {point}");
+}
+
+/// Kills the daemon at request `number` to the ACME server, counted over all its lives.
+async fn kill_during(sim: &mut Sim, number: usize, side: Side) -> String {
+    sim.acme_calls.stop_at(number, side);
+    let reached = sim.clock().timeout(LIMIT, sim.acme_calls.reached()).await;
+    let point = reached.unwrap_or_else(|_| panic!("request {number} was never made"));
+    sim.kill_daemon();
+    sim.pass(Duration::from_secs(1)).await;
+    sim.start_daemon().await;
+    point
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_at_any_request_of_a_renewal_ends_with_one_valid_certificate() {
+    // How many requests a renewal by a daemon that has just started takes.
+    let mut sim = Sim::quickstart().await;
+    sim.kill_daemon();
+    sim.start_daemon().await;
+    let before = sim.acme_calls.count();
+    sim.force_rotation().await;
+    sim.until("revision 2", LIMIT, async || (sim.wait_served().await == 2).then_some(())).await;
+    let requests = sim.acme_calls.count() - before;
+    assert!(requests > 8, "an order takes more than {requests} requests");
+    let mut revision = 2;
+    for side in [Side::Before, Side::After] {
+        for number in 0..requests {
+            sim.kill_daemon();
+            sim.start_daemon().await;
+            let at = sim.acme_calls.count() + number;
+            sim.force_rotation().await;
+            let point = kill_during(&mut sim, at, side).await;
+            revision += 1;
+            let served = sim.wait_served().await;
+            assert!(served >= revision, "killed {point}: revision {served}, not {revision}");
+            revision = served;
+            one_valid_certificate(&sim, &point).await;
+            println!("killed {point}: one valid certificate");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_while_the_account_is_opened_leads_to_one_account() {
+    for side in [Side::Before, Side::After] {
+        for number in 0..4 {
+            let mut sim = Sim::start_with(SimOptions::default()).await;
+            sim.apply_quickstart().await;
+            let point = kill_during(&mut sim, number, side).await;
+            sim.wait_balanced(2).await;
+            sim.wait_served().await;
+            one_valid_certificate(&sim, &point).await;
+            println!("killed {point}: one account, one certificate");
+        }
+    }
+}

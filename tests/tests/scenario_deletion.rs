@@ -1,0 +1,108 @@
+//! What was ours goes, and what was not stays.
+
+use std::time::Duration;
+
+use gatewright_aliyun::clb::Clb;
+use gatewright_core::{
+    Action, AddressType, BackendGroup, Backends, Desired, IdempotencyToken, Listener,
+    ListenerSettings, LoadBalancers, Observed, OwnerKey, Port, Protocol, Step, plan,
+};
+use gatewright_tests::{GATEWAY_NAMESPACE, OWNER_TAG, PUBLIC, Sim};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
+
+const LIMIT: Duration = Duration::from_mins(10);
+
+async fn apply(clb: &Clb, observed: &mut Observed, action: Action) {
+    let token = IdempotencyToken::new(&observed.owner, 0, &action);
+    let step = Step { action, reason: "by hand".into() };
+    clb.apply(&step, observed, &token).await.unwrap();
+}
+
+/// Another cluster's load balancer, with a listener and a group.
+async fn foreign_instance(sim: &Sim) {
+    let clb = sim.by_hand("another");
+    let owner = OwnerKey::from("0b51c1c8-6f0e-4d6e-9a5c-1f2f3f4f5f6f");
+    let mut desired = Desired::new(owner.clone(), AddressType::Internet);
+    desired.groups.push(BackendGroup { name: "web".into(), backends: Backends::Complete(vec![]) });
+    desired.listeners.push(Listener {
+        port: Port::new(80).unwrap(),
+        protocol: Protocol::Tcp,
+        group: "web".into(),
+        description: "web".into(),
+        settings: ListenerSettings::default(),
+    });
+    let mut observed = clb.observe(&owner).await.unwrap();
+    for step in plan(Some(&desired), &observed, sim.clock().now()).steps {
+        apply(&clb, &mut observed, step.action).await;
+    }
+}
+
+async fn services_left(sim: &Sim) -> Vec<String> {
+    let services: Api<Service> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
+    let all = services.list(&<_>::default()).await.unwrap();
+    all.items.into_iter().filter_map(|service| service.metadata.name).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn deleting_the_gateway_leaves_what_was_there_before() {
+    let sim = Sim::start().await;
+    foreign_instance(&sim).await;
+    sim.pass(Duration::from_secs(5)).await;
+    let before = sim.laptop.cloud.inventory();
+    assert_eq!(before.instances.len(), 1);
+    sim.apply_quickstart().await;
+    sim.until("three instances", LIMIT, async || {
+        (sim.laptop.cloud.inventory().instances.len() == 3).then_some(())
+    })
+    .await;
+    sim.wait_served().await;
+    sim.delete_gateway().await;
+    sim.until("no service left", LIMIT, async || services_left(&sim).await.is_empty().then_some(()))
+        .await;
+    assert_eq!(sim.laptop.cloud.inventory(), before);
+    sim.pass(Duration::from_mins(5)).await;
+    assert_eq!(sim.laptop.cloud.inventory(), before, "and it stays so");
+    assert!(sim.world.proxies().is_empty(), "proxies are left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_put_into_our_instance_stops_its_deletion_and_stays() {
+    let sim = Sim::start().await;
+    sim.apply_gateway().await;
+    sim.wait_balanced(2).await;
+    let owner = sim.owner(PUBLIC).await;
+    let clb = sim.by_hand("laptop");
+    let mut observed = clb.observe(&owner).await.unwrap();
+    let settings = ListenerSettings { bandwidth: Some(-1), ..ListenerSettings::default() };
+    let group = "theirs".to_owned();
+    for action in [
+        Action::CreateGroup { group: group.clone(), backends: vec![], settled_at: sim.clock().now() },
+        Action::CreateListener {
+            port: Port::new(9000).unwrap(),
+            protocol: Protocol::Tcp,
+            description: "theirs".into(),
+            group,
+            settings,
+        },
+    ] {
+        apply(&clb, &mut observed, action).await;
+    }
+    sim.delete_gateway().await;
+    // The record does not know of them: the deletion itself has to look.
+    sim.until("only their instance", LIMIT, async || {
+        let left = services_left(&sim).await;
+        (left == [PUBLIC]).then_some(())
+    })
+    .await;
+    sim.pass(Duration::from_mins(10)).await;
+    let inventory = sim.laptop.cloud.inventory();
+    assert_eq!(inventory.instances.len(), 1, "{inventory:#?}");
+    let instance = &inventory.instances[0];
+    assert_eq!(instance.tags.get(OWNER_TAG).map(String::as_str), Some(owner.as_str()));
+    assert!(instance.listener(9000).is_some(), "their listener is gone: {instance:#?}");
+    assert!(instance.group("theirs").is_some(), "their group is gone: {instance:#?}");
+    let condition = sim.service_condition(PUBLIC).await.unwrap();
+    assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "Blocked"));
+    assert!(condition.message.contains("9000"), "{}", condition.message);
+}

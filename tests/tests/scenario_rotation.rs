@@ -1,0 +1,84 @@
+//! Rotations that are asked for.
+
+use std::time::Duration;
+
+use gatewright_tests::Sim;
+
+const LIMIT: Duration = Duration::from_mins(10);
+
+fn newest_serial(sim: &Sim) -> String {
+    let ledger = sim.laptop.acme.ledger();
+    // The daemon tells serials as numbers: without leading zeros.
+    ledger.certificates.last().unwrap().serial.trim_start_matches('0').to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_asked_for_by_the_issuing_condition_ends_served_with_the_new_serial() {
+    let sim = Sim::quickstart().await;
+    let mut serials = vec![newest_serial(&sim)];
+    for revision in 2..=6 {
+        sim.force_rotation().await;
+        sim.until("the next revision", LIMIT, async || {
+            (sim.wait_served().await == revision).then_some(())
+        })
+        .await;
+        let serial = newest_serial(&sim);
+        let served = sim.certificate_condition("Served").await.unwrap();
+        assert_eq!(served.message, format!("serial {serial} was seen at 4 places"));
+        assert!(!serials.contains(&serial), "{serial} was served before");
+        serials.push(serial);
+    }
+    sim.pass(Duration::from_mins(30)).await;
+    assert_eq!(sim.wait_served().await, 6, "one wish, one certificate");
+    assert_eq!(sim.laptop.acme.ledger().certificates.len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_with_a_silent_proxy_names_it_and_is_served_when_it_is_back() {
+    let sim = Sim::quickstart().await;
+    let silent = sim.world.proxies().remove(0);
+    sim.world.set_dark(&silent, true);
+    sim.force_rotation().await;
+    let told = sim
+        .until("Served is false because of a proxy", LIMIT, async || {
+            let served = sim.certificate_condition("Served").await?;
+            (served.reason == "NotServed").then_some(served)
+        })
+        .await;
+    assert_eq!(told.status, "False");
+    assert!(told.message.contains(&format!("proxy {silent} at ")), "{}", told.message);
+    assert!(told.message.contains(&newest_serial(&sim)), "{}", told.message);
+    // The load balancers have another proxy.
+    assert!(!told.message.contains("load balancer"), "{}", told.message);
+    let events = sim.events().await;
+    let event = "Certificate/shop NotServed: ";
+    assert!(events.iter().any(|held| held.starts_with(event) && held.contains(&silent)), "{events:#?}");
+    let ready = sim.certificate_condition("Ready").await.unwrap();
+    assert_eq!(ready.status, "True", "the certificate itself is fine: {ready:?}");
+
+    sim.world.set_dark(&silent, false);
+    assert_eq!(sim.wait_served().await, 2);
+    let served = sim.certificate_condition("Served").await.unwrap();
+    assert!(served.message.ends_with("was seen at 4 places"), "{}", served.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_certificate_stays_served_while_the_new_one_cannot_be_had() {
+    let sim = Sim::quickstart().await;
+    let old = newest_serial(&sim);
+    sim.laptop.acme.faults().refuse_name("www.shop.example.com");
+    sim.force_rotation().await;
+    let issuing = sim
+        .until("the refusal is told", LIMIT, async || {
+            let issuing = sim.certificate_condition("Issuing").await?;
+            (issuing.reason == "OrderRejected").then_some(issuing)
+        })
+        .await;
+    assert!(issuing.message.contains("www.shop.example.com"), "{}", issuing.message);
+    let ready = sim.certificate_condition("Ready").await.unwrap();
+    assert_eq!(ready.status, "True", "{ready:?}");
+    let leaf = sim.leaf_everywhere("shop.example.com").await;
+    assert!(leaf.iter().all(|serial| *serial == old), "{leaf:?}, not {old}");
+    sim.laptop.acme.faults().clear();
+    assert_eq!(sim.wait_served().await, 2);
+}
