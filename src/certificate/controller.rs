@@ -35,6 +35,8 @@ const SERVED_LIMIT: Duration = Duration::from_secs(30);
 const SERVED_CHECK: Duration = Duration::from_mins(10);
 /// How long to wait before a look at a Certificate that somebody wrote while we worked on it.
 const CONFLICT_WAIT: Duration = Duration::from_millis(100);
+/// How long a name may be served by no gateway before it is left to the authority.
+const UNSERVED_GRACE: Duration = Duration::from_secs(5);
 /// How long an answer to a challenge gets to be reachable before the authority is told.
 const ROUTED_LIMIT: Duration = Duration::from_mins(1);
 
@@ -563,13 +565,21 @@ impl Routed for Controller {
     /// that no gateway serves is left to the authority.
     async fn routed(&self, name: &str, path: &str, answer: &str) -> Result<(), AcmeError> {
         let clock = &self.outside.clock;
-        let end = clock.elapsed() + ROUTED_LIMIT;
+        let (end, grace) = (clock.elapsed() + ROUTED_LIMIT, clock.elapsed() + UNSERVED_GRACE);
         loop {
             let read = Fronts::read(&self.outside).await;
             // A load balancer on its way is waited for: authorities count failed validations.
             let awaited = read.as_ref().ok().and_then(|all| all.awaited_for(name));
             let fronts = read.map(|all| all.of_http_host(name));
             let mut missing = None;
+            match &fronts {
+                Err(error) => missing = Some(("the gateways".to_owned(), error.to_string())),
+                // Objects that are applied together come one after the other.
+                Ok(fronts) if fronts.is_empty() && clock.elapsed() < grace => {
+                    missing = Some(("any gateway".to_owned(), "none serves it".to_owned()));
+                }
+                Ok(_) => {}
+            }
             if let Some(service) = awaited {
                 missing = Some((service, "it has no address yet".to_owned()));
             }

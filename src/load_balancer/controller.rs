@@ -154,8 +154,12 @@ impl Controller {
             self.hold(service, true).await?;
         }
         let owner = OwnerKey::new(service.uid().unwrap_or_default());
-        let mut record = self.current(service, &owner).await?;
-        let plan = plan(wanted.as_ref(), &record.observed, self.outside.clock.now());
+        let (mut record, before) = self.current(service, &owner).await?;
+        let now = self.outside.clock.now();
+        let plan = plan(wanted.as_ref(), &record.observed, now);
+        if let Some(before) = &before {
+            self.report_drift(service, wanted.as_ref(), before, &plan, now).await;
+        }
         if !plan.steps.is_empty() {
             self.apply(service, &plan, &mut record).await?;
         }
@@ -184,15 +188,20 @@ impl Controller {
         ))
     }
 
-    /// What is known of the load balancer: the record if it can be trusted, else the cloud's word.
-    async fn current(&self, service: &Service, owner: &OwnerKey) -> Result<Record, Failed> {
+    /// What is known of the load balancer: the record if it can be trusted, else the cloud's word
+    /// and what a record that could be trusted said before.
+    async fn current(
+        &self,
+        service: &Service,
+        owner: &OwnerKey,
+    ) -> Result<(Record, Option<Observed>), Failed> {
         let kube = &self.outside.kube;
         let held = record::load(kube, service).await?;
         let now = self.outside.clock.now();
         if let Some(held) = &held {
             let age = now.duration_since(held.audited_at).unsigned_abs();
             if !held.doubtful && age < self.audit_interval {
-                return Ok(held.clone());
+                return Ok((held.clone(), None));
             }
         }
         let mut observed = self.provider.observe(owner).await?;
@@ -202,10 +211,6 @@ impl Controller {
             lost = before.lost;
             if before.observed.load_balancer.is_some() && observed.load_balancer.is_none() {
                 lost += 1;
-            }
-            if !before.doubtful && before.observed != observed {
-                self.report_drift(service, &before.observed, &observed)
-                    .await;
             }
         }
         let record = Record {
@@ -218,7 +223,8 @@ impl Controller {
         if service.metadata.deletion_timestamp.is_none() {
             record::store(kube, service, &record).await?;
         }
-        Ok(record)
+        let trusted = held.filter(|held| !held.doubtful);
+        Ok((record, trusted.map(|held| held.observed)))
     }
 
     /// Walks through the plan. The record is doubtful while it does, and stays so when it fails.
@@ -364,17 +370,28 @@ impl Controller {
         }
     }
 
-    async fn report_drift(&self, service: &Service, before: &Observed, found: &Observed) {
+    /// Tells what an audit found changed: there is something to do now, and by the record before
+    /// there was nothing.
+    async fn report_drift(
+        &self,
+        service: &Service,
+        wanted: Option<&Desired>,
+        before: &Observed,
+        found: &Plan,
+        now: jiff::Timestamp,
+    ) {
+        if found.steps.is_empty() || !plan(wanted, before, now).steps.is_empty() {
+            return;
+        }
         let id = before
             .load_balancer
             .as_ref()
             .map_or("none", |lb| lb.id.as_str());
-        let what = if found.load_balancer.is_none() {
-            "is gone"
-        } else {
-            "was changed"
-        };
-        let note = format!("load balancer {id} {what} outside of Gatewright");
+        let steps: Vec<_> = found.steps.iter().map(|step| step.action.to_string()).collect();
+        let note = format!(
+            "load balancer {id} was changed outside of Gatewright; to be done: {}",
+            steps.join(", ")
+        );
         self.outside
             .events
             .warning(&service.object_ref(&()), "Drift", "Audit", &note)

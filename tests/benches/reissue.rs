@@ -16,7 +16,7 @@ use crate::figures::{Figure, Report, between};
 use crate::world::{CERTIFICATE, Directory, Keep, NAMESPACE, World};
 
 const ROTATIONS: usize = 20;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) async fn run(effort: Effort, report: &mut Report) -> Result<()> {
     for (title, keep) in [("in memory", Keep::Memory), ("state on disk", Keep::Disk)] {

@@ -25,7 +25,7 @@ const PROXY_PORT: u16 = 8443;
 const SHIFT: u16 = 8000;
 /// How often it is looked whether a state was reached: what phases are measured with.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Where the embedded API server keeps its objects.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl World {
                 secret: "bench-secret".into(),
             },
             certificate_lifetime: mock_acme::DEFAULT_LIFETIME,
-            audit_interval: Duration::from_secs(1800),
+            audit_interval: Duration::from_mins(30),
         };
         let seams = (Clock::system(), Random::system(), Tasks::new());
         let laptop = Laptop::start(layout, Some(slot), None, seams).await?;

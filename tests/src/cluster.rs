@@ -32,7 +32,7 @@ const XDS_PORT: u16 = 15012;
 const CHALLENGE_PORT: u16 = 8089;
 const ADMIN_PORT: u16 = 8088;
 /// The user that the daemon is to the API server.
-const DAEMON_USER: &str = "system:serviceaccount:gatewright-system:gatewright";
+pub const DAEMON_USER: &str = "system:serviceaccount:gatewright-system:gatewright";
 const NODES: [&str; 2] = ["node-a", "node-b"];
 const ACCESS_KEY: (&str, &str) = ("test-key", "test-secret");
 /// What may be slow on a busy machine.
@@ -142,7 +142,9 @@ impl Cluster {
 
     async fn apply(&self, documents: &[&str]) {
         for yaml in documents {
-            apply_yaml(&self.kube(), yaml).await.expect("an object of the quickstart");
+            // Each replaced proxy waits for this long.
+            let yaml = yaml.replace("drain-timeout: \"30\"", "drain-timeout: \"10\"");
+            apply_yaml(&self.kube(), &yaml).await.expect("an object of the quickstart");
         }
     }
 

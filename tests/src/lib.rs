@@ -15,7 +15,7 @@ mod rig;
 mod sim;
 
 pub use client::{Answer, Client, Connection};
-pub use cluster::{Cluster, ControlPlane, Pebble, Process, gatewright, tool};
+pub use cluster::{Cluster, ControlPlane, DAEMON_USER, Pebble, Process, gatewright, tool};
 pub use load::{Handshake, Load, LoadOptions, Report};
 pub use proxies::{ProxyView, processes_of};
 pub use rig::{EXAMPLES, INTERNAL, PUBLIC, Rig, RigOptions, envoy, log};

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use gatewright_crds::istio_gateway::IstioGateway;
-use gatewright_tests::{Client, Cluster, Load, LoadOptions};
+use gatewright_tests::{Client, Cluster, DAEMON_USER, Load, LoadOptions};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const HOST: &str = "shop.example.com";
 const NAMESPACE: &str = "istio-system";
@@ -25,7 +25,9 @@ async fn the_quickstart_lives_from_apply_to_delete_on_a_real_control_plane() {
     traffic_flows_through_both_load_balancers(&mut cluster).await;
     a_rotation_is_served_everywhere(&mut cluster).await;
     a_replica_leaves_without_a_failed_request(&mut cluster).await;
+    a_rolling_update_fails_no_request(&mut cluster).await;
     deletion_leaves_nothing(&mut cluster).await;
+    the_daemon_was_refused_nothing(&cluster);
 
     cluster.stop().await;
 }
@@ -61,7 +63,8 @@ async fn a_rotation_is_served_everywhere(cluster: &mut Cluster) {
     assert!(!after.contains(&before), "the old certificate is still served");
 }
 
-async fn a_replica_leaves_without_a_failed_request(cluster: &mut Cluster) {
+/// A load that is small enough to share two cores with a control plane.
+async fn small_load(cluster: &mut Cluster) -> Load {
     let client = Client::trusting(&cluster.pebble.root_pem().await).unwrap();
     let addresses = cluster.addresses(443).await;
     let mut options = LoadOptions::new(HOST);
@@ -69,6 +72,17 @@ async fn a_replica_leaves_without_a_failed_request(cluster: &mut Cluster) {
     options.limit = Duration::from_mins(5);
     let load = Load::start(cluster.clock, &client, &addresses, options);
     load.wait_good(40).await;
+    load
+}
+
+async fn nothing_failed(load: Load) {
+    load.wait_good(80).await;
+    let report = load.stop().await;
+    assert_eq!(report.failed, 0, "of {}: {:#?}", report.good, report.causes);
+}
+
+async fn a_replica_leaves_without_a_failed_request(cluster: &mut Cluster) {
+    let load = small_load(cluster).await;
 
     let gateways: Api<IstioGateway> = Api::namespaced(cluster.kube(), NAMESPACE);
     let one = Patch::Merge(json!({ "spec": { "replicaCount": 1 } }));
@@ -87,9 +101,44 @@ async fn a_replica_leaves_without_a_failed_request(cluster: &mut Cluster) {
         groups.all(|group| group.members.len() == 1).then_some(())
     };
     cluster.wait("every backend group has one member", followed).await;
-    load.wait_good(80).await;
-    let report = load.stop().await;
-    assert_eq!(report.failed, 0, "of {}: {:#?}", report.good, report.causes);
+    nothing_failed(load).await;
+}
+
+async fn a_rolling_update_fails_no_request(cluster: &mut Cluster) {
+    let pods: Api<Pod> = Api::namespaced(cluster.kube(), NAMESPACE);
+    let params = ListParams::default().labels(PODS);
+    let before = pods.list(&params).await.unwrap().items;
+    let before: BTreeSet<_> = before.into_iter().filter_map(|pod| pod.metadata.name).collect();
+    let load = small_load(cluster).await;
+
+    let gateways: Api<IstioGateway> = Api::namespaced(cluster.kube(), NAMESPACE);
+    let marked = Patch::Merge(json!({ "spec": { "podAnnotations": { "example.com/try": "2" } } }));
+    gateways.patch("ingressgateway", &PatchParams::default(), &marked).await.unwrap();
+    let replaced = || async {
+        let pods = pods.list(&params).await.ok()?.items;
+        let new = |pod: &Pod| !before.contains(pod.metadata.name.as_deref().unwrap_or_default());
+        (pods.len() == 1 && pods.iter().all(new)).then_some(())
+    };
+    cluster.wait("the proxy is replaced", replaced).await;
+    nothing_failed(load).await;
+}
+
+/// `deploy/rbac.yaml` is enough: no request of the daemon was answered with 403, but the one that
+/// would create its own namespace.
+fn the_daemon_was_refused_nothing(cluster: &Cluster) {
+    let log = cluster.control_plane.audit_log();
+    let mut requests = 0;
+    for line in log.lines() {
+        let event: Value = serde_json::from_str(line).unwrap_or_default();
+        if event["user"]["username"] != DAEMON_USER {
+            continue;
+        }
+        requests += 1;
+        let refused = event["responseStatus"]["code"] == 403;
+        let namespace = event["verb"] == "create" && event["objectRef"]["resource"] == "namespaces";
+        assert!(!refused || namespace, "{}", event["requestURI"]);
+    }
+    assert!(requests > 50, "the audit log has {requests} requests of the daemon");
 }
 
 async fn deletion_leaves_nothing(cluster: &mut Cluster) {

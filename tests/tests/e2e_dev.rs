@@ -103,6 +103,14 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // A test that failed has killed its `dev`, which then could not end its Envoys.
+        for id in processes_of(&self.state()) {
+            drop(
+                std::process::Command::new("kill")
+                    .arg(id.to_string())
+                    .status(),
+            );
+        }
         drop(std::fs::remove_dir_all(&self.directory));
     }
 }

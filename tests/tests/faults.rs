@@ -140,34 +140,48 @@ async fn live(fault: Option<(&str, u32, Fault)>) -> (Vec<String>, usize) {
     let transport = BoxCloneSyncService::new(cloud.service());
     let client = Client::new(options, transport, clock, Random::seeded(2));
     let clb = Clb::new(client, ClbOptions::new("edge".into()));
+    let action = fault.as_ref().map(|(action, skip, _)| (*action, *skip));
     if let Some((action, skip, fault)) = fault {
         cloud.faults().after(action, skip, 1, fault);
     }
     let (mut looks, mut errors) = (Vec::new(), 0);
+    let mut record = None;
     for (stage, desired) in stages().iter().enumerate() {
-        errors += reach(&clb, desired.as_ref(), stage, clock).await;
+        errors += reach(&clb, desired.as_ref(), stage, clock, &mut record).await;
         // The passing states of listeners pass.
         clock.sleep(Duration::from_secs(5)).await;
         looks.push(look(&cloud.inventory()));
     }
-    assert_eq!(cloud.faults().pending(), 0, "the call never came");
+    assert_eq!(cloud.faults().pending(), 0, "the call never came: {action:?}");
     tasks.cancel();
     (looks, errors)
 }
 
 /// Observes, plans and applies as the daemon does, until there is nothing to do. Gives the number
-/// of errors.
-async fn reach(clb: &Clb, desired: Option<&Desired>, stage: usize, clock: Clock) -> usize {
-    let (mut record, mut errors): (Option<Observed>, usize) = (None, 0);
+/// of errors. The cloud is read when there is no `record` or something failed since it was made.
+async fn reach(
+    clb: &Clb,
+    desired: Option<&Desired>,
+    stage: usize,
+    clock: Clock,
+    record: &mut Option<Observed>,
+) -> usize {
+    let (mut errors, mut doubtful) = (0, false);
     let generation = i64::try_from(stage).unwrap();
     let failed = |error: gatewright_core::Error| {
         assert!(!error.to_string().contains(SECRET), "{error}");
     };
     for _ in 0..ROUNDS {
-        let mut observed = match record.take() {
-            Some(observed) => observed,
-            None => match clb.observe(&OwnerKey::from(OWNER)).await {
-                Ok(observed) => observed,
+        let mut observed = match record.as_ref() {
+            Some(observed) if !doubtful => observed.clone(),
+            before => match clb.observe(&OwnerKey::from(OWNER)).await {
+                Ok(mut observed) => {
+                    if let Some(before) = before {
+                        observed.remember(before);
+                    }
+                    doubtful = false;
+                    observed
+                }
                 Err(error) => {
                     failed(error);
                     errors += 1;
@@ -179,24 +193,25 @@ async fn reach(clb: &Clb, desired: Option<&Desired>, stage: usize, clock: Clock)
         let plan = plan(desired, &observed, clock.now());
         assert!(plan.blocked.is_empty(), "blocked: {:?}", plan.blocked);
         if plan.is_empty() {
-            let Some(at) = plan.wake_at else { return errors };
+            let Some(at) = plan.wake_at else {
+                *record = Some(observed);
+                return errors;
+            };
             clock.sleep_until(at).await;
         }
-        let mut broken = false;
         for step in &plan.steps {
             let token = IdempotencyToken::new(&observed.owner, generation, &step.action);
             if let Err(error) = clb.apply(step, &mut observed, &token).await {
                 failed(error);
                 errors += 1;
-                broken = true;
+                doubtful = true;
                 break;
             }
         }
-        if broken {
+        if doubtful {
             clock.sleep(Duration::from_secs(1)).await;
-        } else {
-            record = Some(observed);
         }
+        *record = Some(observed);
     }
     panic!("stage {stage} does not come to an end");
 }

@@ -18,6 +18,9 @@ use crate::summary::Stopwatch;
 /// How long a program gets to end by itself. kube-apiserver lets requests finish first.
 const END_LIMIT: Duration = Duration::from_secs(15);
 const END_POLL: Duration = Duration::from_millis(50);
+/// How long a process may have no command line before it counts as none of ours.
+const STARTED_POLLS: u32 = 100;
+const STARTED_POLL: Duration = Duration::from_millis(10);
 /// How much of a log is shown when its program failed.
 const LAST_LINES: usize = 5;
 
@@ -79,14 +82,32 @@ impl Process {
 
     /// Whether the process with the held number is there and is this program of this cluster.
     pub(super) fn runs(&self) -> bool {
-        // A process that ended and was not waited for has an empty command line.
-        let line = fs::read(format!("/proc/{}/cmdline", self.id)).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line);
+        let line = self.command_line();
         let mut arguments = line.split('\0');
         let program = arguments.next().unwrap_or_default();
         let directory = self.directory.to_string_lossy();
         Path::new(program).file_name().is_some_and(|name| name == self.name)
             && arguments.any(|argument| argument.contains(&*directory))
+    }
+
+    /// The command line of the process with the held number; empty when there is none, or when it
+    /// ended and was not waited for. For a moment after its start, a process has none either.
+    fn command_line(&self) -> String {
+        for _ in 0..STARTED_POLLS {
+            let line = fs::read(format!("/proc/{}/cmdline", self.id)).unwrap_or_default();
+            if !line.is_empty() || !self.is_alive() {
+                return String::from_utf8_lossy(&line).into_owned();
+            }
+            pause(STARTED_POLL);
+        }
+        String::new()
+    }
+
+    fn is_alive(&self) -> bool {
+        // proc_pid_stat(5): the state stands after the name, which is in brackets.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
     }
 
     /// Asks the program to end and waits; kills it when it does not.
