@@ -4,9 +4,11 @@ mod acme;
 mod challenges;
 mod controller;
 mod decide;
+mod failed;
 mod issuer;
 mod keys;
 mod material;
+mod routed;
 mod served;
 
 pub use acme::AcmeError;

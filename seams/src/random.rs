@@ -32,7 +32,11 @@ impl Random {
     /// `bytes` random bytes as lower-case hex.
     pub fn hex(&self, bytes: usize) -> String {
         const DIGITS: &[u8] = b"0123456789abcdef";
-        self.with(|rng| (0..2 * bytes).map(|_| char::from(DIGITS[rng.usize(0..16)])).collect())
+        self.with(|rng| {
+            (0..2 * bytes)
+                .map(|_| char::from(DIGITS[rng.usize(0..16)]))
+                .collect()
+        })
     }
 
     /// `len` characters of Kubernetes' generated-name alphabet (no vowels, no 0, 1 or 3).

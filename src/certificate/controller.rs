@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use gatewright_core::ErrorClass;
 use gatewright_crds::cert_manager::{Certificate, CertificateStatus, names};
 use gatewright_crds::conditions::{self, Finding, READY};
 use k8s_openapi::ByteString;
@@ -17,14 +16,15 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
-use super::acme::{self, AcmeError, Routed};
+use super::acme;
 use super::challenges::Challenges;
-use super::decide::{Decision, Known, decide, renewal_time, retry_after};
-use super::issuer::{Accounts, IssuerError};
-use super::keys::{KeyError, new_key};
-use super::material::{Material, MaterialError};
+use super::decide::{Decision, Known, decide, renewal_time};
+use super::failed::{Failed, failed_before, still_waiting, wait_after};
+use super::issuer::Accounts;
+use super::keys::new_key;
+use super::material::Material;
+use super::routed::Gateways;
 use super::served::{SERVED, Seen, look};
-use crate::fronts::Fronts;
 use crate::kubernetes::{FIELD_MANAGER, apply, apply_status_if_unchanged, optional};
 use crate::outside::Outside;
 use crate::retry::{delay, kube_class};
@@ -35,10 +35,6 @@ const SERVED_LIMIT: Duration = Duration::from_secs(30);
 const SERVED_CHECK: Duration = Duration::from_mins(10);
 /// How long to wait before a look at a Certificate that somebody wrote while we worked on it.
 const CONFLICT_WAIT: Duration = Duration::from_millis(100);
-/// How long a name may be served by no gateway before it is left to the authority.
-const UNSERVED_GRACE: Duration = Duration::from_secs(5);
-/// How long an answer to a challenge gets to be reachable before the authority is told.
-const ROUTED_LIMIT: Duration = Duration::from_mins(1);
 
 /// Gets, renews and follows certificates.
 #[derive(Clone)]
@@ -46,45 +42,6 @@ pub struct Controller {
     outside: Outside,
     accounts: Accounts,
     challenges: Challenges,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    #[error("{0}")]
-    Kubernetes(#[from] kube::Error),
-    #[error("{0}")]
-    Issuer(#[from] IssuerError),
-    #[error("{0}")]
-    Acme(#[from] AcmeError),
-    #[error("{0}")]
-    Key(#[from] KeyError),
-    #[error("the certificate that was issued cannot be used: {0}")]
-    Material(#[from] MaterialError),
-    #[error("{0} is not acted on")]
-    NotSupported(String),
-}
-
-impl Failed {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::Kubernetes(error) => kube_class(error),
-            Self::Issuer(error) => error.class(),
-            Self::Acme(error) => error.class(),
-            Self::Key(_) | Self::NotSupported(_) => ErrorClass::Invalid,
-            Self::Material(_) => ErrorClass::Refused,
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Kubernetes(_) => "KubernetesError",
-            Self::Issuer(error) => error.reason(),
-            Self::Acme(error) => error.reason(),
-            Self::Key(KeyError::NotMade(_)) | Self::NotSupported(_) => "NotSupported",
-            Self::Key(_) => "InvalidRequest",
-            Self::Material(_) => "UnusableCertificate",
-        }
-    }
 }
 
 impl Controller {
@@ -259,7 +216,7 @@ impl Controller {
             ready.profile.as_deref(),
             &key.request,
             &self.challenges,
-            self,
+            &Gateways(&self.outside),
             &self.outside.clock,
         )
         .await?;
@@ -486,51 +443,6 @@ fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
-fn wait_after(class: ErrorClass, attempts: i32, outside: &Outside) -> Duration {
-    match class {
-        // The authority counts these.
-        ErrorClass::Refused | ErrorClass::Throttled { .. } | ErrorClass::Quota => {
-            retry_after(attempts)
-        }
-        class => delay(class, u32::try_from(attempts).unwrap_or(1), &outside.random),
-    }
-}
-
-/// Whether the conditions tell of a failed attempt at what the spec of this generation asks for.
-/// A wish for a new certificate that came after it is told instead.
-fn failed_before(held: &CertificateStatus, generation: Option<i64>) -> bool {
-    let issuing = conditions::get(&held.conditions, names::ISSUING);
-    held.last_failure_time.is_some()
-        && issuing.is_some_and(|issuing| {
-            issuing.status == "True"
-                && issuing.observed_generation == generation
-                && issuing.reason != "ManuallyTriggered"
-        })
-}
-
-/// How long a Certificate whose last attempt failed still has to wait.
-fn still_waiting(
-    held: &CertificateStatus,
-    certificate: &Certificate,
-    now: jiff::Timestamp,
-) -> Option<Duration> {
-    let issuing = conditions::get(&held.conditions, names::ISSUING)?;
-    let failed_at = held.last_failure_time.as_ref()?.0;
-    let attempts = held.failed_issuance_attempts?;
-    let refused = matches!(
-        issuing.reason.as_str(),
-        "ValidationFailed" | "RateLimited" | "AcmeError" | "UnusableCertificate"
-    );
-    if !refused || issuing.observed_generation != certificate.metadata.generation {
-        return None;
-    }
-    let until =
-        failed_at.saturating_add(jiff::SignedDuration::try_from(retry_after(attempts)).ok()?);
-    Duration::try_from(until.ok()?.duration_since(now))
-        .ok()
-        .filter(|wait| !wait.is_zero())
-}
-
 /// All DNS names asked for, the common name among them.
 fn dns_names(certificate: &Certificate) -> Vec<String> {
     let spec = &certificate.spec;
@@ -558,54 +470,4 @@ fn unsupported(certificate: &Certificate) -> Vec<String> {
         }
     }
     fields
-}
-
-impl Routed for Controller {
-    /// Asks every load balancer that takes plain HTTP for `name`, as the authority will. A name
-    /// that no gateway serves is left to the authority.
-    async fn routed(&self, name: &str, path: &str, answer: &str) -> Result<(), AcmeError> {
-        let clock = &self.outside.clock;
-        let (end, grace) = (clock.elapsed() + ROUTED_LIMIT, clock.elapsed() + UNSERVED_GRACE);
-        loop {
-            let read = Fronts::read(&self.outside).await;
-            // A load balancer on its way is waited for: authorities count failed validations.
-            let awaited = read.as_ref().ok().and_then(|all| all.awaited_for(name));
-            let fronts = read.map(|all| all.of_http_host(name));
-            let mut missing = None;
-            match &fronts {
-                Err(error) => missing = Some(("the gateways".to_owned(), error.to_string())),
-                // Objects that are applied together come one after the other.
-                Ok(fronts) if fronts.is_empty() && clock.elapsed() < grace => {
-                    missing = Some(("any gateway".to_owned(), "none serves it".to_owned()));
-                }
-                Ok(_) => {}
-            }
-            if let Some(service) = awaited {
-                missing = Some((service, "it has no address yet".to_owned()));
-            }
-            for front in fronts.as_deref().unwrap_or_default() {
-                let got = self.outside.probe.get(front.address, name, path).await;
-                let cause = match got {
-                    Ok((200, body)) if body.as_ref() == answer.as_bytes() => continue,
-                    Ok((status, _)) => format!("status {status}"),
-                    Err(error) => error.to_string(),
-                };
-                missing = Some((front.to_string(), cause));
-                break;
-            }
-            let Some((address, cause)) = missing else {
-                return Ok(());
-            };
-            if clock.elapsed() >= end {
-                let name = name.to_owned();
-                return Err(AcmeError::NotRouted {
-                    name,
-                    address,
-                    limit: ROUTED_LIMIT,
-                    cause,
-                });
-            }
-            clock.sleep(Duration::from_millis(50)).await;
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The reconcile loop over Services.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,7 +159,8 @@ impl Controller {
         let now = self.outside.clock.now();
         let plan = plan(wanted.as_ref(), &record.observed, now);
         if let Some(before) = &before {
-            self.report_drift(service, wanted.as_ref(), before, &plan, now).await;
+            self.report_drift(service, wanted.as_ref(), before, &plan, now)
+                .await;
         }
         if !plan.steps.is_empty() {
             self.apply(service, &plan, &mut record).await?;
@@ -208,6 +210,7 @@ impl Controller {
         let mut lost = 0;
         if let Some(before) = &held {
             observed.remember(&before.observed);
+            observed.claim_tags(&before.attempted_tags);
             lost = before.lost;
             if before.observed.load_balancer.is_some() && observed.load_balancer.is_none() {
                 lost += 1;
@@ -218,6 +221,7 @@ impl Controller {
             audited_at: now,
             doubtful: false,
             lost,
+            attempted_tags: BTreeSet::new(),
         };
         // A Service that goes away takes its record with it: nothing to write.
         if service.metadata.deletion_timestamp.is_none() {
@@ -236,6 +240,7 @@ impl Controller {
     ) -> Result<(), Failed> {
         let kube = &self.outside.kube;
         record.doubtful = true;
+        record.attempted_tags = plan.tag_keys();
         record::store(kube, service, record).await?;
         let generation = service.metadata.generation.unwrap_or_default();
         let generation = generation + (i64::from(record.lost) << 32);
@@ -248,6 +253,7 @@ impl Controller {
                 .await?;
         }
         record.doubtful = false;
+        record.attempted_tags.clear();
         record::store(kube, service, record).await?;
         Ok(())
     }
@@ -387,7 +393,11 @@ impl Controller {
             .load_balancer
             .as_ref()
             .map_or("none", |lb| lb.id.as_str());
-        let steps: Vec<_> = found.steps.iter().map(|step| step.action.to_string()).collect();
+        let steps: Vec<_> = found
+            .steps
+            .iter()
+            .map(|step| step.action.to_string())
+            .collect();
         let note = format!(
             "load balancer {id} was changed outside of Gatewright; to be done: {}",
             steps.join(", ")

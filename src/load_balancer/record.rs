@@ -4,6 +4,8 @@
 //! written anew after, so a daemon that died in between reads the cloud instead of trusting it. What
 //! no read can tell (since when a backend drains, which tags are ours) it still takes from it.
 
+use std::collections::BTreeSet;
+
 use gatewright_core::Observed;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
@@ -29,6 +31,9 @@ pub(super) struct Record {
     /// one before, or the cloud answers with the id of what is gone.
     #[serde(default)]
     pub(super) lost: u32,
+    /// While doubtful: keys of the tags that were being put on.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) attempted_tags: BTreeSet<String>,
 }
 
 fn name(service: &Service) -> String {

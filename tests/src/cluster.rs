@@ -59,7 +59,11 @@ impl Cluster {
     pub async fn start() -> Self {
         log();
         let slot = Slot::find().expect("a free range of loopback addresses");
-        let name = format!("gatewright-cluster-{}-{}", std::process::id(), slot.number());
+        let name = format!(
+            "gatewright-cluster-{}-{}",
+            std::process::id(),
+            slot.number()
+        );
         let directory = std::env::temp_dir().join(name);
         drop(std::fs::remove_dir_all(&directory));
         std::fs::create_dir_all(&directory).expect("a directory");
@@ -82,7 +86,10 @@ impl Cluster {
             random: random.clone(),
             tasks: tasks.clone(),
             region: REGION.into(),
-            access_keys: vec![AccessKey { id: id.into(), secret: secret.into() }],
+            access_keys: vec![AccessKey {
+                id: id.into(),
+                secret: secret.into(),
+            }],
             data_plane: DataPlane::Sockets {
                 network: slot.load_balancers(),
                 port_shift: PORT_SHIFT,
@@ -91,7 +98,9 @@ impl Cluster {
         })
         .await
         .expect("a cloud");
-        let listener = TcpListener::bind((beside(&slot, 4), 0)).await.expect("a socket");
+        let listener = TcpListener::bind((beside(&slot, 4), 0))
+            .await
+            .expect("a socket");
         let endpoint = listener.local_addr().expect("an address");
         let serving = cloud.clone();
         tasks.spawn("mock-cloud", async move {
@@ -109,10 +118,24 @@ impl Cluster {
             first_address: slot.first_pod(),
         };
         runner.start_kubelets(&NODES);
-        let pebble =
-            Pebble::start(clock, beside(&slot, 3), PORT_SHIFT + 80, directory.join("pebble")).await;
+        let pebble = Pebble::start(
+            clock,
+            beside(&slot, 3),
+            PORT_SHIFT + 80,
+            directory.join("pebble"),
+        )
+        .await;
         let daemon = start_daemon(&control_plane, &pebble, &slot, endpoint);
-        Self { clock, control_plane, cloud, pebble, daemon, tasks, directory, _slot: slot }
+        Self {
+            clock,
+            control_plane,
+            cloud,
+            pebble,
+            daemon,
+            tasks,
+            directory,
+            _slot: slot,
+        }
     }
 
     pub fn kube(&self) -> kube::Client {
@@ -144,7 +167,9 @@ impl Cluster {
         for yaml in documents {
             // Each replaced proxy waits for this long.
             let yaml = yaml.replace("drain-timeout: \"30\"", "drain-timeout: \"10\"");
-            apply_yaml(&self.kube(), &yaml).await.expect("an object of the quickstart");
+            apply_yaml(&self.kube(), &yaml)
+                .await
+                .expect("an object of the quickstart");
         }
     }
 
@@ -186,7 +211,8 @@ impl Cluster {
             let served = conditions::is_true(&status.conditions, gatewright::certificate::SERVED);
             (served && !rotating).then_some(status.revision?)
         };
-        self.wait(&format!("certificate {name} served"), served).await
+        self.wait(&format!("certificate {name} served"), served)
+            .await
     }
 
     /// The address of the load balancer of Service `name`, with `port` as it is really listened on.
@@ -196,7 +222,13 @@ impl Cluster {
     pub async fn address(&mut self, name: &str, port: u16) -> SocketAddr {
         let api: Api<Service> = Api::namespaced(self.kube(), "istio-system");
         let address = || async {
-            let ingress = api.get_opt(name).await.ok()??.status?.load_balancer?.ingress?;
+            let ingress = api
+                .get_opt(name)
+                .await
+                .ok()??
+                .status?
+                .load_balancer?
+                .ingress?;
             let ip: IpAddr = ingress.first()?.ip.as_ref()?.parse().ok()?;
             Some(SocketAddr::new(ip, port + PORT_SHIFT))
         };
@@ -208,7 +240,10 @@ impl Cluster {
     /// # Panics
     /// One has none in time.
     pub async fn addresses(&mut self, port: u16) -> [SocketAddr; 2] {
-        [self.address(PUBLIC, port).await, self.address(INTERNAL, port).await]
+        [
+            self.address(PUBLIC, port).await,
+            self.address(INTERNAL, port).await,
+        ]
     }
 
     /// Runs `gatewright` as an administrator with `arguments`; returns what it printed.
@@ -217,13 +252,21 @@ impl Cluster {
     /// It fails, or does not end within two minutes.
     pub async fn gatewright(&self, arguments: &[&str]) -> String {
         let mut command = tokio::process::Command::new(gatewright());
-        command.args(arguments).arg("--kubeconfig").arg(self.control_plane.kubeconfig());
-        command.kill_on_drop(true).stdin(std::process::Stdio::null());
+        command
+            .args(arguments)
+            .arg("--kubeconfig")
+            .arg(self.control_plane.kubeconfig());
+        command
+            .kill_on_drop(true)
+            .stdin(std::process::Stdio::null());
         let output = self.clock.timeout(LIMIT, command.output()).await;
         let output = output.expect("an end in time").expect("a process");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let why = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "gatewright {arguments:?}: {said}{why}");
+        assert!(
+            output.status.success(),
+            "gatewright {arguments:?}: {said}{why}"
+        );
         said
     }
 
@@ -255,17 +298,25 @@ async fn prepare(kube: &kube::Client, clock: Clock) {
     for definition in gatewright_crds::all().expect("the kinds") {
         let name = definition.metadata.name.clone();
         let object = serde_json::to_value(definition).expect("an object");
-        let applied = apply_object(kube, object).await;
-        assert!(applied.is_ok(), "{name:?}: {}", applied.unwrap_err());
+        if let Err(error) = apply_object(kube, object).await {
+            panic!("{name:?}: {error}");
+        }
     }
     for namespace in [NAMESPACE, "istio-system"] {
-        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+        let object =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
         apply_object(kube, object).await.expect("a namespace");
     }
-    apply_yaml(kube, include_str!("../../deploy/rbac.yaml")).await.expect("the daemon's role");
+    apply_yaml(kube, include_str!("../../deploy/rbac.yaml"))
+        .await
+        .expect("the daemon's role");
     let end = clock.elapsed() + LIMIT;
     let gateways: Api<gatewright_crds::istio_gateway::IstioGateway> = Api::all(kube.clone());
-    while gateways.list(&kube::api::ListParams::default()).await.is_err() {
+    while gateways
+        .list(&kube::api::ListParams::default())
+        .await
+        .is_err()
+    {
         assert!(clock.elapsed() < end, "our kinds are not served");
         clock.sleep(Duration::from_millis(50)).await;
     }
@@ -290,7 +341,12 @@ fn start_daemon(
         .args(["--load-balancer-port-shift", &PORT_SHIFT.to_string()])
         .arg("--acme-root")
         .arg(pebble.root_file())
-        .args(["--xds-listen", &own(XDS_PORT), "--xds-address", &own(XDS_PORT)])
+        .args([
+            "--xds-listen",
+            &own(XDS_PORT),
+            "--xds-address",
+            &own(XDS_PORT),
+        ])
         .args(["--challenge-listen", &own(CHALLENGE_PORT)])
         .args(["--challenge-address", &own(CHALLENGE_PORT)])
         .args(["--admin-listen", &own(ADMIN_PORT)])

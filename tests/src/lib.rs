@@ -19,4 +19,7 @@ pub use cluster::{Cluster, ControlPlane, DAEMON_USER, Pebble, Process, gatewrigh
 pub use load::{Handshake, Load, LoadOptions, Report};
 pub use proxies::{ProxyView, processes_of};
 pub use rig::{EXAMPLES, INTERNAL, PUBLIC, Rig, RigOptions, envoy, log};
-pub use sim::{ACCESS_KEY, Crossings, GATEWAY_NAMESPACE, OWNER_TAG, Side, Sim, SimOptions, Switch, World, shape};
+pub use sim::{
+    ACCESS_KEY, Crossings, GATEWAY_NAMESPACE, OWNER_TAG, Side, Sim, SimOptions, Switch, World,
+    shape,
+};

@@ -96,7 +96,10 @@ impl Sim {
         let layout = Layout {
             directory: None,
             port_shift: 0,
-            access_key: AccessKey { id: ACCESS_KEY.0.into(), secret: ACCESS_KEY.1.into() },
+            access_key: AccessKey {
+                id: ACCESS_KEY.0.into(),
+                secret: ACCESS_KEY.1.into(),
+            },
             certificate_lifetime: options.certificate_lifetime,
             audit_interval: options.audit_interval,
         };
@@ -104,7 +107,9 @@ impl Sim {
         let seams = (clock, Random::seeded(options.seed), Tasks::new());
         let world = World::new();
         let fetch = Arc::new(ModelFetch(world.clone()));
-        let laptop = Laptop::start(layout, None, Some(fetch), seams).await.expect("a world");
+        let laptop = Laptop::start(layout, None, Some(fetch), seams)
+            .await
+            .expect("a world");
         world.set_cloud(laptop.cloud.clone());
         laptop.prepare().await.expect("kinds and namespaces");
         let kube = laptop.client();
@@ -119,8 +124,7 @@ impl Sim {
             first_address: [10, 65, 0, 1].into(),
         };
         controllers.start_controllers();
-        let kubelet =
-            kubelet::Kubelet::new(kube.clone(), clock, tasks.clone(), world.clone());
+        let kubelet = kubelet::Kubelet::new(kube.clone(), clock, tasks.clone(), world.clone());
         tasks.spawn("model kubelet", kubelet.run());
         Self {
             cloud: Switch::new(laptop.cloud_transport()),
@@ -151,8 +155,10 @@ impl Sim {
     pub async fn start_daemon(&mut self) {
         let probe = Arc::new(ModelProbe(self.world.clone()));
         let cloud = self.cloud_calls.through(&self.cloud, crossing::action);
-        let mut outside =
-            self.laptop.outside_through(Tasks::new(), cloud, probe).expect("ways outside");
+        let mut outside = self
+            .laptop
+            .outside_through(Tasks::new(), cloud, probe)
+            .expect("ways outside");
         outside.acme = self.acme_calls.through(&self.internet, crossing::resource);
         let daemon = self.laptop.start_daemon(&outside).await.expect("a daemon");
         self.world.set_daemon(Some(daemon.clone()));
@@ -191,7 +197,10 @@ impl Sim {
     }
 
     fn check_tasks(&self) {
-        let daemon = self.running.as_ref().and_then(|(outside, _)| outside.tasks.failed());
+        let daemon = self
+            .running
+            .as_ref()
+            .and_then(|(outside, _)| outside.tasks.failed());
         let failed = daemon.or_else(|| self.laptop.tasks.failed());
         assert!(failed.is_none(), "task {failed:?} panicked");
     }
@@ -214,14 +223,18 @@ impl Sim {
     /// Applies the objects of the quickstart that make load balancers and proxies.
     pub async fn apply_gateway(&self) {
         for yaml in &EXAMPLES[..2] {
-            apply_yaml(&self.kube, yaml).await.expect("an object of the quickstart");
+            apply_yaml(&self.kube, yaml)
+                .await
+                .expect("an object of the quickstart");
         }
     }
 
     /// Applies all objects of the quickstart.
     pub async fn apply_quickstart(&self) {
         for yaml in EXAMPLES {
-            apply_yaml(&self.kube, yaml).await.expect("an object of the quickstart");
+            apply_yaml(&self.kube, yaml)
+                .await
+                .expect("an object of the quickstart");
         }
     }
 
@@ -238,7 +251,9 @@ impl Sim {
         let api: Api<gatewright_crds::IstioGateway> =
             Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
         let patch = Patch::Merge(json!({ "spec": { "replicaCount": replicas } }));
-        api.patch("ingressgateway", &PatchParams::default(), &patch).await.expect("a scaled gateway");
+        api.patch("ingressgateway", &PatchParams::default(), &patch)
+            .await
+            .expect("a scaled gateway");
     }
 
     /// Deletes what [`Sim::apply_gateway`] applied.
@@ -247,8 +262,16 @@ impl Sim {
             Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
         let services: Api<Service> = Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
         let params = DeleteParams::default();
-        gateways.delete("ingressgateway", &params).await.map(drop).expect("a deleted gateway");
-        services.delete(crate::rig::INTERNAL, &params).await.map(drop).expect("a deleted service");
+        gateways
+            .delete("ingressgateway", &params)
+            .await
+            .map(drop)
+            .expect("a deleted gateway");
+        services
+            .delete(crate::rig::INTERNAL, &params)
+            .await
+            .map(drop)
+            .expect("a deleted service");
     }
 
     /// Waits until `look` finds something, at most `limit` of virtual time.
@@ -266,10 +289,13 @@ impl Sim {
             if let Some(found) = look().await {
                 return found;
             }
-            let waited = self.clock().elapsed() - start;
-            if waited >= limit {
-                panic!("not within {limit:?}: {what}\n{}", self.describe().await);
-            }
+            let waited = self.clock().elapsed().saturating_sub(start);
+            let state = if waited < limit {
+                String::new()
+            } else {
+                self.describe().await
+            };
+            assert!(waited < limit, "not within {limit:?}: {what}\n{state}");
             // What takes long is not looked for all the time: each look costs real time.
             self.pass(Duration::from_millis(100).max(waited / 30)).await;
         }
@@ -287,7 +313,10 @@ impl Sim {
                 }
             }
             let inventory = self.laptop.cloud.inventory();
-            let mut ours = inventory.instances.iter().filter(|i| i.tags.contains_key(OWNER_TAG));
+            let mut ours = inventory
+                .instances
+                .iter()
+                .filter(|i| i.tags.contains_key(OWNER_TAG));
             let all = ours.clone().count() == 2
                 && ours.all(|instance| {
                     instance.listeners.len() == 2
@@ -304,12 +333,17 @@ impl Sim {
 
     /// Waits until the Certificate `shop` is stored and seen served; returns its revision.
     pub async fn wait_served(&self) -> i32 {
-        self.until("certificate shop served", Duration::from_mins(10), async || {
-            let status = self.certificate().await?.status?;
-            let rotating = conditions::is_true(&status.conditions, names::ISSUING);
-            let served = conditions::is_true(&status.conditions, gatewright::certificate::SERVED);
-            (served && !rotating).then_some(status.revision?)
-        })
+        self.until(
+            "certificate shop served",
+            Duration::from_mins(10),
+            async || {
+                let status = self.certificate().await?.status?;
+                let rotating = conditions::is_true(&status.conditions, names::ISSUING);
+                let served =
+                    conditions::is_true(&status.conditions, gatewright::certificate::SERVED);
+                (served && !rotating).then_some(status.revision?)
+            },
+        )
         .await
     }
 
@@ -336,7 +370,10 @@ impl Sim {
     pub async fn service_condition(&self, name: &str) -> Option<Condition> {
         let api: Api<Service> = Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
         let status = api.get_opt(name).await.expect("an answer")?.status?;
-        status.conditions?.into_iter().find(|held| held.type_ == CONDITION)
+        status
+            .conditions?
+            .into_iter()
+            .find(|held| held.type_ == CONDITION)
     }
 
     /// The owner key of a Service of the quickstart's namespace: its UID.
@@ -353,7 +390,12 @@ impl Sim {
         let endpoint = "http://slb.gatewright.test".parse().expect("a url");
         let options = ClientOptions::new(credentials, REGION, endpoint);
         let random = self.laptop.random.clone();
-        let client = Client::new(options, self.laptop.cloud_transport(), *self.clock(), random);
+        let client = Client::new(
+            options,
+            self.laptop.cloud_transport(),
+            *self.clock(),
+            random,
+        );
         Clb::new(client, ClbOptions::new(ClusterName::from(cluster)))
     }
 
@@ -392,19 +434,32 @@ impl Sim {
     pub async fn force_rotation(&self) {
         let api: Api<Certificate> = Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
         let held = api.get("shop").await.expect("the certificate");
-        let mut list = held.status.map(|status| status.conditions).unwrap_or_default();
+        let mut list = held
+            .status
+            .map(|status| status.conditions)
+            .unwrap_or_default();
         let reason = "ManuallyTriggered";
         let finding = conditions::Finding::new(names::ISSUING, true, reason, "asked for by a test");
-        conditions::set(&mut list, finding, held.metadata.generation, self.clock().now());
+        conditions::set(
+            &mut list,
+            finding,
+            held.metadata.generation,
+            self.clock().now(),
+        );
         let patch = Patch::Merge(json!({ "status": { "conditions": list } }));
-        api.patch_status("shop", &PatchParams::default(), &patch).await.expect("the condition");
+        api.patch_status("shop", &PatchParams::default(), &patch)
+            .await
+            .expect("the condition");
     }
 
     /// What there is, for the message of a test that fails.
     pub async fn describe(&self) -> String {
         let mut lines = vec![shape(&self.laptop.cloud.inventory())];
         for name in [crate::rig::PUBLIC, crate::rig::INTERNAL] {
-            lines.push(format!("service {name}: {:?}", self.service_condition(name).await));
+            lines.push(format!(
+                "service {name}: {:?}",
+                self.service_condition(name).await
+            ));
         }
         let status = self.certificate().await.and_then(|held| held.status);
         lines.push(format!("certificate: {status:?}"));

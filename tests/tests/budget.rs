@@ -29,8 +29,10 @@ impl Direct {
         let this = Self { sim, mark };
         // Before the Service, so that its first pass already knows the endpoints.
         this.endpoints(pods).await;
-        let annotations: BTreeMap<_, _> =
-            annotations.iter().map(|(key, value)| (format!("{PREFIX}{key}"), *value)).collect();
+        let annotations: BTreeMap<_, _> = annotations
+            .iter()
+            .map(|(key, value)| (format!("{PREFIX}{key}"), *value))
+            .collect();
         let service = json!({
             "apiVersion": "v1",
             "kind": "Service",
@@ -74,17 +76,21 @@ impl Direct {
     /// Waits until both groups have exactly `count` members, all at full weight.
     async fn in_sync(&self, count: usize) {
         self.sim
-            .until("the load balancer of service direct in sync", LIMIT, async || {
-                let condition = self.sim.service_condition("direct").await?;
-                let inventory = self.sim.laptop.cloud.inventory();
-                let groups = &inventory.instances.first()?.groups;
-                let full = groups.len() == 2
-                    && groups.iter().all(|group| {
-                        group.members.len() == count
-                            && group.members.iter().all(|member| member.weight == 100)
-                    });
-                (condition.status == "True" && full).then_some(())
-            })
+            .until(
+                "the load balancer of service direct in sync",
+                LIMIT,
+                async || {
+                    let condition = self.sim.service_condition("direct").await?;
+                    let inventory = self.sim.laptop.cloud.inventory();
+                    let groups = &inventory.instances.first()?.groups;
+                    let full = groups.len() == 2
+                        && groups.iter().all(|group| {
+                            group.members.len() == count
+                                && group.members.iter().all(|member| member.weight == 100)
+                        });
+                    (condition.status == "True" && full).then_some(())
+                },
+            )
             .await;
         // Nothing may come after it.
         self.sim.pass(Duration::from_mins(2)).await;
@@ -109,10 +115,18 @@ impl Direct {
 
     async fn delete(&self) {
         let services: Api<Service> = Api::namespaced(self.sim.kube.clone(), GATEWAY_NAMESPACE);
-        services.delete("direct", &DeleteParams::default()).await.unwrap();
+        services
+            .delete("direct", &DeleteParams::default())
+            .await
+            .unwrap();
         self.sim
             .until("the service gone", LIMIT, async || {
-                services.get_opt("direct").await.unwrap().is_none().then_some(())
+                services
+                    .get_opt("direct")
+                    .await
+                    .unwrap()
+                    .is_none()
+                    .then_some(())
             })
             .await;
         self.sim.pass(Duration::from_mins(2)).await;
@@ -137,7 +151,10 @@ fn actions(calls: &[LedgerEntry]) -> Vec<&str> {
     calls.iter().map(|call| call.action.as_str()).collect()
 }
 
-const DRAIN: [(&str, &str); 2] = [("connection-drain", "on"), ("connection-drain-timeout", "30")];
+const DRAIN: [(&str, &str); 2] = [
+    ("connection-drain", "on"),
+    ("connection-drain-timeout", "30"),
+];
 
 #[tokio::test(start_paused = true)]
 async fn two_ports_are_created_with_eight_calls() {
@@ -166,7 +183,10 @@ async fn nothing_to_change_takes_no_call() {
     direct.sim.pass(Duration::from_mins(1)).await;
     let services: Api<Service> = Api::namespaced(direct.sim.kube.clone(), GATEWAY_NAMESPACE);
     let patch = Patch::Merge(json!({ "metadata": { "labels": { "team": "a" } } }));
-    services.patch("direct", &PatchParams::default(), &patch).await.unwrap();
+    services
+        .patch("direct", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
     direct.endpoints(&[2, 1]).await;
     direct.sim.pass(Duration::from_mins(1)).await;
     assert_eq!(direct.calls("no-op"), []);
@@ -218,14 +238,21 @@ async fn deletion_takes_three_calls_with_protection_and_two_without() {
     let calls = direct.calls("delete, 2 ports, protected");
     assert_eq!(
         actions(&calls),
-        ["DescribeLoadBalancerAttribute", "SetLoadBalancerDeleteProtection", "DeleteLoadBalancer"]
+        [
+            "DescribeLoadBalancerAttribute",
+            "SetLoadBalancerDeleteProtection",
+            "DeleteLoadBalancer"
+        ]
     );
 
     let mut direct = Direct::start(&[1, 2], &[]).await;
     direct.calls("create, 2 ports");
     direct.delete().await;
     let calls = direct.calls("delete, 2 ports");
-    assert_eq!(actions(&calls), ["DescribeLoadBalancerAttribute", "DeleteLoadBalancer"]);
+    assert_eq!(
+        actions(&calls),
+        ["DescribeLoadBalancerAttribute", "DeleteLoadBalancer"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,9 +262,15 @@ async fn a_gateway_from_nothing_takes_the_creations_and_one_addition_for_each_gr
     sim.wait_balanced(2).await;
     sim.pass(Duration::from_mins(2)).await;
     let calls = sim.laptop.cloud.ledger().entries();
-    report("gateway, 2 load balancers, 2 ports each, proxies start meanwhile", &calls);
+    report(
+        "gateway, 2 load balancers, 2 ports each, proxies start meanwhile",
+        &calls,
+    );
     let counts = sim.laptop.cloud.ledger().counts();
-    let adds = counts.get("AddVServerGroupBackendServers").copied().unwrap_or_default();
+    let adds = counts
+        .get("AddVServerGroupBackendServers")
+        .copied()
+        .unwrap_or_default();
     assert_eq!(calls.len() as u64 - adds, 16, "{counts:?}");
     assert_eq!(adds, 4, "both proxies are added together: {counts:?}");
 }

@@ -44,23 +44,39 @@ async fn traffic_flows_through_both_load_balancers(cluster: &mut Cluster) {
         assert_eq!(answer.status, 301, "{answer:?}");
     }
     let pods: Api<Pod> = Api::namespaced(cluster.kube(), NAMESPACE);
-    let pods = pods.list(&ListParams::default().labels(PODS)).await.unwrap().items;
+    let pods = pods
+        .list(&ListParams::default().labels(PODS))
+        .await
+        .unwrap()
+        .items;
     assert_eq!(pods.len(), 2);
-    let nodes: BTreeSet<_> = pods.iter().map(|pod| pod.spec.clone().unwrap().node_name).collect();
-    assert_eq!(nodes.len(), 2, "the scheduler spreads the proxies over the nodes: {nodes:?}");
+    let nodes: BTreeSet<_> = pods
+        .iter()
+        .map(|pod| pod.spec.clone().unwrap().node_name)
+        .collect();
+    assert_eq!(
+        nodes.len(),
+        2,
+        "the scheduler spreads the proxies over the nodes: {nodes:?}"
+    );
 }
 
 async fn a_rotation_is_served_everywhere(cluster: &mut Cluster) {
     let client = Client::trusting(&cluster.pebble.root_pem().await).unwrap();
     let addresses = cluster.addresses(443).await;
     let before = client.get(addresses[0], HOST, "/").await.unwrap().serial;
-    cluster.gatewright(&["rotate", "shop", "--namespace", NAMESPACE]).await;
+    cluster
+        .gatewright(&["rotate", "shop", "--namespace", NAMESPACE])
+        .await;
     let mut after = BTreeSet::new();
     for address in addresses {
         after.insert(client.get(address, HOST, "/").await.unwrap().serial);
     }
     assert_eq!(after.len(), 1, "{after:?}");
-    assert!(!after.contains(&before), "the old certificate is still served");
+    assert!(
+        !after.contains(&before),
+        "the old certificate is still served"
+    );
 }
 
 /// A load that is small enough to share two cores with a control plane.
@@ -86,7 +102,10 @@ async fn a_replica_leaves_without_a_failed_request(cluster: &mut Cluster) {
 
     let gateways: Api<IstioGateway> = Api::namespaced(cluster.kube(), NAMESPACE);
     let one = Patch::Merge(json!({ "spec": { "replicaCount": 1 } }));
-    gateways.patch("ingressgateway", &PatchParams::default(), &one).await.unwrap();
+    gateways
+        .patch("ingressgateway", &PatchParams::default(), &one)
+        .await
+        .unwrap();
     let pods: Api<Pod> = Api::namespaced(cluster.kube(), NAMESPACE);
     let params = ListParams::default().labels(PODS);
     let alone = || async {
@@ -97,10 +116,15 @@ async fn a_replica_leaves_without_a_failed_request(cluster: &mut Cluster) {
     let cloud = cluster.cloud.clone();
     let followed = || async {
         let inventory = cloud.inventory();
-        let mut groups = inventory.instances.iter().flat_map(|instance| &instance.groups);
+        let mut groups = inventory
+            .instances
+            .iter()
+            .flat_map(|instance| &instance.groups);
         groups.all(|group| group.members.len() == 1).then_some(())
     };
-    cluster.wait("every backend group has one member", followed).await;
+    cluster
+        .wait("every backend group has one member", followed)
+        .await;
     nothing_failed(load).await;
 }
 
@@ -108,12 +132,18 @@ async fn a_rolling_update_fails_no_request(cluster: &mut Cluster) {
     let pods: Api<Pod> = Api::namespaced(cluster.kube(), NAMESPACE);
     let params = ListParams::default().labels(PODS);
     let before = pods.list(&params).await.unwrap().items;
-    let before: BTreeSet<_> = before.into_iter().filter_map(|pod| pod.metadata.name).collect();
+    let before: BTreeSet<_> = before
+        .into_iter()
+        .filter_map(|pod| pod.metadata.name)
+        .collect();
     let load = small_load(cluster).await;
 
     let gateways: Api<IstioGateway> = Api::namespaced(cluster.kube(), NAMESPACE);
     let marked = Patch::Merge(json!({ "spec": { "podAnnotations": { "example.com/try": "2" } } }));
-    gateways.patch("ingressgateway", &PatchParams::default(), &marked).await.unwrap();
+    gateways
+        .patch("ingressgateway", &PatchParams::default(), &marked)
+        .await
+        .unwrap();
     let replaced = || async {
         let pods = pods.list(&params).await.ok()?.items;
         let new = |pod: &Pod| !before.contains(pod.metadata.name.as_deref().unwrap_or_default());
@@ -138,15 +168,24 @@ fn the_daemon_was_refused_nothing(cluster: &Cluster) {
         let namespace = event["verb"] == "create" && event["objectRef"]["resource"] == "namespaces";
         assert!(!refused || namespace, "{}", event["requestURI"]);
     }
-    assert!(requests > 50, "the audit log has {requests} requests of the daemon");
+    assert!(
+        requests > 50,
+        "the audit log has {requests} requests of the daemon"
+    );
 }
 
 async fn deletion_leaves_nothing(cluster: &mut Cluster) {
     let kube = cluster.kube();
     let gateways: Api<IstioGateway> = Api::namespaced(kube.clone(), NAMESPACE);
     let services: Api<Service> = Api::namespaced(kube.clone(), NAMESPACE);
-    gateways.delete("ingressgateway", &DeleteParams::default()).await.unwrap();
-    services.delete("istio-ingressgateway-internal", &DeleteParams::default()).await.unwrap();
+    gateways
+        .delete("ingressgateway", &DeleteParams::default())
+        .await
+        .unwrap();
+    services
+        .delete("istio-ingressgateway-internal", &DeleteParams::default())
+        .await
+        .unwrap();
     let cloud = cluster.cloud.clone();
     let empty = || async { cloud.inventory().is_empty().then_some(()) };
     cluster.wait("the cloud is empty", empty).await;
@@ -164,7 +203,10 @@ async fn deletion_leaves_nothing(cluster: &mut Cluster) {
             + pods.list(&all).await.ok()?.items.len()
             + slices.list(&all).await.ok()?.items.len();
         let bootstrap = maps.get_opt("istio-ingressgateway-bootstrap").await.ok()?;
-        let identity = secrets.get_opt("istio-ingressgateway-identity").await.ok()?;
+        let identity = secrets
+            .get_opt("istio-ingressgateway-identity")
+            .await
+            .ok()?;
         (left == 0 && bootstrap.is_none() && identity.is_none()).then_some(())
     };
     cluster.wait("the children are collected", gone).await;

@@ -1,13 +1,15 @@
 //! Every action of the load balancer API with every fault, on the way through a life of a load
 //! balancer: create, change, shrink, delete. The end of each stage is the same as without the fault.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use gatewright_aliyun::clb::{Clb, ClbOptions};
 use gatewright_aliyun::{Client, ClientOptions, Credentials};
 use gatewright_core::{
     AddressType, Backend, BackendGroup, Backends, Desired, Drain, IdempotencyToken, Listener,
-    ListenerSettings, LoadBalancers, Observed, OwnerKey, Port, ProbeMethod, Protocol, Seconds, plan,
+    ListenerSettings, LoadBalancers, Observed, OwnerKey, Port, ProbeMethod, Protocol, Seconds,
+    plan,
 };
 use gatewright_seams::{Clock, Random, Tasks};
 use gatewright_tests::{Sim, shape};
@@ -41,7 +43,10 @@ const ACTIONS: [(&str, u32); 16] = [
 
 /// A fault by name, and whether the caller above the provider sees an error.
 fn faults() -> Vec<(&'static str, Fault, bool)> {
-    let refuse = |code: &str| Fault::Refuse { status: 400, code: code.into() };
+    let refuse = |code: &str| Fault::Refuse {
+        status: 400,
+        code: code.into(),
+    };
     vec![
         ("times out before its effect", Fault::TimeoutBefore, true),
         ("times out after its effect", Fault::TimeoutAfter, true),
@@ -50,7 +55,11 @@ fn faults() -> Vec<(&'static str, Fault, bool)> {
         ("answers 503", Fault::Unavailable, true),
         ("is throttled", Fault::Throttle { retry_after: None }, false),
         ("is slow", Fault::Delay(Duration::from_secs(5)), false),
-        ("meets a busy instance", refuse("ServiceIsConfiguring"), false),
+        (
+            "meets a busy instance",
+            refuse("ServiceIsConfiguring"),
+            false,
+        ),
         ("meets a full quota", refuse("OverQuota"), true),
     ]
 }
@@ -72,7 +81,10 @@ fn wanted(pods: &[u8], listeners: usize) -> Desired {
         (53, "dns", 53, Protocol::Udp),
     ];
     for (number, name, target, protocol) in all.into_iter().take(listeners) {
-        let mut settings = ListenerSettings { bandwidth: Some(-1), ..ListenerSettings::default() };
+        let mut settings = ListenerSettings {
+            bandwidth: Some(-1),
+            ..ListenerSettings::default()
+        };
         settings.health_check.interval = Some(Seconds(3));
         if protocol == Protocol::Tcp {
             settings.drain = Some(Drain::For(Seconds(40)));
@@ -89,7 +101,10 @@ fn wanted(pods: &[u8], listeners: usize) -> Desired {
             Backend::ready(format!("eni-{pod}").into(), Some(ip), port(target))
         };
         let backends = Backends::Complete(pods.iter().map(backend).collect());
-        desired.groups.push(BackendGroup { name: name.into(), backends });
+        desired.groups.push(BackendGroup {
+            name: name.into(),
+            backends,
+        });
         desired.listeners.push(Listener {
             port: port(number),
             protocol,
@@ -112,7 +127,10 @@ fn stages() -> [Option<Desired>; 4] {
 
 /// What there is, without ids.
 fn look(inventory: &Inventory) -> String {
-    assert!(inventory.instances.len() <= 1, "a second instance: {inventory:#?}");
+    assert!(
+        inventory.instances.len() <= 1,
+        "a second instance: {inventory:#?}"
+    );
     shape(inventory)
 }
 
@@ -127,7 +145,10 @@ async fn live(fault: Option<(&str, u32, Fault)>) -> (Vec<String>, usize) {
         random: Random::seeded(1),
         tasks: tasks.clone(),
         region: "cn-hangzhou".into(),
-        access_keys: vec![AccessKey { id: "id1".into(), secret: SECRET.into() }],
+        access_keys: vec![AccessKey {
+            id: "id1".into(),
+            secret: SECRET.into(),
+        }],
         data_plane: DataPlane::Off,
     })
     .await
@@ -152,7 +173,11 @@ async fn live(fault: Option<(&str, u32, Fault)>) -> (Vec<String>, usize) {
         clock.sleep(Duration::from_secs(5)).await;
         looks.push(look(&cloud.inventory()));
     }
-    assert_eq!(cloud.faults().pending(), 0, "the call never came: {action:?}");
+    assert_eq!(
+        cloud.faults().pending(),
+        0,
+        "the call never came: {action:?}"
+    );
     tasks.cancel();
     (looks, errors)
 }
@@ -167,6 +192,7 @@ async fn reach(
     record: &mut Option<Observed>,
 ) -> usize {
     let (mut errors, mut doubtful) = (0, false);
+    let mut attempted_tags = BTreeSet::new();
     let generation = i64::try_from(stage).unwrap();
     let failed = |error: gatewright_core::Error| {
         assert!(!error.to_string().contains(SECRET), "{error}");
@@ -179,6 +205,7 @@ async fn reach(
                     if let Some(before) = before {
                         observed.remember(before);
                     }
+                    observed.claim_tags(&attempted_tags);
                     doubtful = false;
                     observed
                 }
@@ -199,6 +226,7 @@ async fn reach(
             };
             clock.sleep_until(at).await;
         }
+        attempted_tags.extend(plan.tag_keys());
         for step in &plan.steps {
             let token = IdempotencyToken::new(&observed.owner, generation, &step.action);
             if let Err(error) = clb.apply(step, &mut observed, &token).await {
@@ -230,7 +258,12 @@ async fn matrix(actions: &[(&str, u32)]) {
                 }
                 let (found, errors) = live(Some((action, skip, fault))).await;
                 assert_eq!(found, wanted, "{action} number {} {words}", skip + 1);
-                assert_eq!(errors > 0, shown, "{action} number {} {words}: {errors}", skip + 1);
+                assert_eq!(
+                    errors > 0,
+                    shown,
+                    "{action} number {} {words}: {errors}",
+                    skip + 1
+                );
             }
         }
     }
@@ -266,7 +299,11 @@ async fn daemon_lives(fault: Option<(&str, Fault)>) -> [String; 2] {
     .await;
     sim.pass(Duration::from_mins(5)).await;
     assert!(sim.laptop.cloud.inventory().is_empty());
-    assert_eq!(sim.laptop.cloud.faults().pending(), 0, "the calls never came");
+    assert_eq!(
+        sim.laptop.cloud.faults().pending(),
+        0,
+        "the calls never came"
+    );
     [created, scaled]
 }
 
@@ -286,7 +323,12 @@ async fn a_gateway_lives_and_ends_the_same_whatever_its_calls_meet() {
         "DeleteLoadBalancer",
     ] {
         for (words, fault) in [
-            ("throttled", Fault::Throttle { retry_after: Some(Duration::from_secs(3)) }),
+            (
+                "throttled",
+                Fault::Throttle {
+                    retry_after: Some(Duration::from_secs(3)),
+                },
+            ),
             ("timed out before", Fault::TimeoutBefore),
             ("timed out after", Fault::TimeoutAfter),
             ("answered 500", Fault::Internal),
@@ -301,5 +343,8 @@ async fn a_gateway_lives_and_ends_the_same_whatever_its_calls_meet() {
 
 /// Which of two proxies is left is no part of the outcome.
 fn without_addresses(text: &str) -> String {
-    text.replace("10-65-0-1", "N").replace("10-65-0-2", "N").replace("10.65.0.1", "N").replace("10.65.0.2", "N")
+    text.replace("10-65-0-1", "N")
+        .replace("10-65-0-2", "N")
+        .replace("10.65.0.1", "N")
+        .replace("10.65.0.2", "N")
 }

@@ -33,13 +33,20 @@ async fn killed_at(number: usize, side: Side) -> (String, String) {
     sim.wait_balanced(2).await;
     sim.pass(Duration::from_mins(2)).await;
     let inventory = sim.laptop.cloud.inventory();
-    assert_eq!(inventory.instances.len(), 2, "killed {point}: {inventory:#?}");
+    assert_eq!(
+        inventory.instances.len(),
+        2,
+        "killed {point}: {inventory:#?}"
+    );
     (point, shape(&inventory))
 }
 
 async fn every_point(side: Side) {
     let (wanted, calls) = undisturbed().await;
-    assert!(calls >= 16, "two load balancers take at least 16 calls, not {calls}");
+    assert!(
+        calls >= 16,
+        "two load balancers take at least 16 calls, not {calls}"
+    );
     let mut points = Vec::new();
     for number in 0..calls {
         let (point, found) = killed_at(number, side).await;
@@ -69,10 +76,19 @@ async fn one_valid_certificate(sim: &Sim, point: &str) {
     material.check_time(sim.clock().now()).unwrap();
     let served = sim.certificate_condition("Served").await.unwrap();
     let serial = &material.leaf().serial;
-    assert_eq!(served.message, format!("serial {serial} was seen at 4 places"), "killed {point}");
+    assert_eq!(
+        served.message,
+        format!("serial {serial} was seen at 4 places"),
+        "killed {point}"
+    );
     let ledger = sim.laptop.acme.ledger();
     assert_eq!(ledger.accounts, 1, "killed {point}: one account");
-    let newest = ledger.certificates.last().unwrap().serial.trim_start_matches('0');
+    let newest = ledger
+        .certificates
+        .last()
+        .unwrap()
+        .serial
+        .trim_start_matches('0');
     assert_eq!(newest, serial, "killed {point}");
 }
 
@@ -95,7 +111,10 @@ async fn a_death_at_any_request_of_a_renewal_ends_with_one_valid_certificate() {
     sim.start_daemon().await;
     let before = sim.acme_calls.count();
     sim.force_rotation().await;
-    sim.until("revision 2", LIMIT, async || (sim.wait_served().await == 2).then_some(())).await;
+    sim.until("revision 2", LIMIT, async || {
+        (sim.wait_served().await == 2).then_some(())
+    })
+    .await;
     let requests = sim.acme_calls.count() - before;
     assert!(requests > 8, "an order takes more than {requests} requests");
     let mut revision = 2;
@@ -108,7 +127,10 @@ async fn a_death_at_any_request_of_a_renewal_ends_with_one_valid_certificate() {
             let point = kill_during(&mut sim, at, side).await;
             revision += 1;
             let served = sim.wait_served().await;
-            assert!(served >= revision, "killed {point}: revision {served}, not {revision}");
+            assert!(
+                served >= revision,
+                "killed {point}: revision {served}, not {revision}"
+            );
             revision = served;
             one_valid_certificate(&sim, &point).await;
             println!("killed {point}: one valid certificate");

@@ -1,4 +1,5 @@
 //! What was ours goes, and what was not stays.
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ const LIMIT: Duration = Duration::from_mins(10);
 
 async fn apply(clb: &Clb, observed: &mut Observed, action: Action) {
     let token = IdempotencyToken::new(&observed.owner, 0, &action);
-    let step = Step { action, reason: "by hand".into() };
+    let step = Step {
+        action,
+        reason: "by hand".into(),
+    };
     clb.apply(&step, observed, &token).await.unwrap();
 }
 
@@ -24,7 +28,10 @@ async fn foreign_instance(sim: &Sim) {
     let clb = sim.by_hand("another");
     let owner = OwnerKey::from("0b51c1c8-6f0e-4d6e-9a5c-1f2f3f4f5f6f");
     let mut desired = Desired::new(owner.clone(), AddressType::Internet);
-    desired.groups.push(BackendGroup { name: "web".into(), backends: Backends::Complete(vec![]) });
+    desired.groups.push(BackendGroup {
+        name: "web".into(),
+        backends: Backends::Complete(vec![]),
+    });
     desired.listeners.push(Listener {
         port: Port::new(80).unwrap(),
         protocol: Protocol::Tcp,
@@ -41,7 +48,10 @@ async fn foreign_instance(sim: &Sim) {
 async fn services_left(sim: &Sim) -> Vec<String> {
     let services: Api<Service> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
     let all = services.list(&<_>::default()).await.unwrap();
-    all.items.into_iter().filter_map(|service| service.metadata.name).collect()
+    all.items
+        .into_iter()
+        .filter_map(|service| service.metadata.name)
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,8 +68,10 @@ async fn deleting_the_gateway_leaves_what_was_there_before() {
     .await;
     sim.wait_served().await;
     sim.delete_gateway().await;
-    sim.until("no service left", LIMIT, async || services_left(&sim).await.is_empty().then_some(()))
-        .await;
+    sim.until("no service left", LIMIT, async || {
+        services_left(&sim).await.is_empty().then_some(())
+    })
+    .await;
     assert_eq!(sim.laptop.cloud.inventory(), before);
     sim.pass(Duration::from_mins(5)).await;
     assert_eq!(sim.laptop.cloud.inventory(), before, "and it stays so");
@@ -74,10 +86,17 @@ async fn what_others_put_into_our_instance_stops_its_deletion_and_stays() {
     let owner = sim.owner(PUBLIC).await;
     let clb = sim.by_hand("laptop");
     let mut observed = clb.observe(&owner).await.unwrap();
-    let settings = ListenerSettings { bandwidth: Some(-1), ..ListenerSettings::default() };
+    let settings = ListenerSettings {
+        bandwidth: Some(-1),
+        ..ListenerSettings::default()
+    };
     let group = "theirs".to_owned();
     for action in [
-        Action::CreateGroup { group: group.clone(), backends: vec![], settled_at: sim.clock().now() },
+        Action::CreateGroup {
+            group: group.clone(),
+            backends: vec![],
+            settled_at: sim.clock().now(),
+        },
         Action::CreateListener {
             port: Port::new(9000).unwrap(),
             protocol: Protocol::Tcp,
@@ -99,10 +118,22 @@ async fn what_others_put_into_our_instance_stops_its_deletion_and_stays() {
     let inventory = sim.laptop.cloud.inventory();
     assert_eq!(inventory.instances.len(), 1, "{inventory:#?}");
     let instance = &inventory.instances[0];
-    assert_eq!(instance.tags.get(OWNER_TAG).map(String::as_str), Some(owner.as_str()));
-    assert!(instance.listener(9000).is_some(), "their listener is gone: {instance:#?}");
-    assert!(instance.group("theirs").is_some(), "their group is gone: {instance:#?}");
+    assert_eq!(
+        instance.tags.get(OWNER_TAG).map(String::as_str),
+        Some(owner.as_str())
+    );
+    assert!(
+        instance.listener(9000).is_some(),
+        "their listener is gone: {instance:#?}"
+    );
+    assert!(
+        instance.group("theirs").is_some(),
+        "their group is gone: {instance:#?}"
+    );
     let condition = sim.service_condition(PUBLIC).await.unwrap();
-    assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "Blocked"));
+    assert_eq!(
+        (condition.status.as_str(), condition.reason.as_str()),
+        ("False", "Blocked")
+    );
     assert!(condition.message.contains("9000"), "{}", condition.message);
 }

@@ -38,7 +38,8 @@ fn certificate(name: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn the_api_server_refuses_bad_objects_and_names_the_field() {
     let sim = Sim::start().await;
-    let balanced = json!({ "serviceType": "LoadBalancer", "loadBalancerClass": "gatewright.dev/clb" });
+    let balanced =
+        json!({ "serviceType": "LoadBalancer", "loadBalancerClass": "gatewright.dev/clb" });
     let with = |key: &str, value: Value| {
         let mut spec = balanced.clone();
         spec[key] = value;
@@ -46,18 +47,27 @@ async fn the_api_server_refuses_bad_objects_and_names_the_field() {
     };
     for (object, field) in [
         (with("replicaCuont", json!(2)), "spec.replicaCuont"),
-        (with("ports", json!([{ "name": "https", "port": 70000 }])), "spec.ports[0].port"),
+        (
+            with("ports", json!([{ "name": "https", "port": 70000 }])),
+            "spec.ports[0].port",
+        ),
         (certificate("not_a_name.."), "spec.dnsNames[0]"),
     ] {
         let error = sim.apply(object.clone()).await.expect_err("refused");
-        let kube::Error::Api(status) = &error else { panic!("{error}") };
+        let kube::Error::Api(status) = &error else {
+            panic!("{error}")
+        };
         assert!((400..500).contains(&status.code), "{status:?}");
         let field = if field == "spec.dnsNames[0]" && !status.message.contains(field) {
             "spec.dnsNames"
         } else {
             field
         };
-        assert!(status.message.contains(field), "{field} is not named: {}", status.message);
+        assert!(
+            status.message.contains(field),
+            "{field} is not named: {}",
+            status.message
+        );
     }
     sim.pass(Duration::from_mins(5)).await;
     assert!(sim.laptop.cloud.inventory().is_empty());
@@ -84,7 +94,8 @@ async fn told_unreachable(sim: &Sim, cause: &str) {
         .until("both say AcmeUnreachable", LIMIT, async || {
             let issuer = sim.issuer_condition("Ready").await?;
             let certificate = sim.certificate_condition("Ready").await?;
-            let told = issuer.reason == "AcmeUnreachable" && certificate.reason == "AcmeUnreachable";
+            let told =
+                issuer.reason == "AcmeUnreachable" && certificate.reason == "AcmeUnreachable";
             told.then_some((issuer, certificate))
         })
         .await;
@@ -95,7 +106,10 @@ async fn told_unreachable(sim: &Sim, cause: &str) {
     let events = sim.events().await;
     for about in ["Issuer/acme", "Certificate/shop"] {
         let told = |event: &&String| event.starts_with(&format!("{about} AcmeUnreachable: "));
-        assert!(events.iter().any(|event| told(&event)), "no event for {about}: {events:#?}");
+        assert!(
+            events.iter().any(|event| told(&event)),
+            "no event for {about}: {events:#?}"
+        );
     }
     assert!(secret(sim).await.is_none(), "a half-made secret");
 }
@@ -116,7 +130,10 @@ async fn an_unreachable_acme_server_is_told_and_recovered_from() {
 #[tokio::test(start_paused = true)]
 async fn an_acme_server_that_does_not_answer_is_told_and_recovered_from() {
     let sim = Sim::start().await;
-    sim.laptop.acme.faults().request(None, RequestFault::NeverAnswer, u32::MAX);
+    sim.laptop
+        .acme
+        .faults()
+        .request(None, RequestFault::NeverAnswer, u32::MAX);
     sim.apply_quickstart().await;
     told_unreachable(&sim, "no answer").await;
     sim.laptop.acme.faults().clear();
@@ -139,12 +156,19 @@ async fn an_issuer_with_an_unknown_host_is_told_and_mended_by_an_edit() {
             }},
         })
     };
-    sim.apply(issuer("https://nowhere.gatewright.test/directory")).await.unwrap();
-    for yaml in EXAMPLES.iter().filter(|yaml| !yaml.contains("kind: Issuer\n")) {
+    sim.apply(issuer("https://nowhere.gatewright.test/directory"))
+        .await
+        .unwrap();
+    for yaml in EXAMPLES
+        .iter()
+        .filter(|yaml| !yaml.contains("kind: Issuer\n"))
+    {
         apply_yaml(&sim.kube, yaml).await.unwrap();
     }
     told_unreachable(&sim, "nowhere.gatewright.test").await;
-    sim.apply(issuer("https://acme.gatewright.test/directory")).await.unwrap();
+    sim.apply(issuer("https://acme.gatewright.test/directory"))
+        .await
+        .unwrap();
     assert_eq!(sim.wait_served().await, 1);
 }
 
@@ -156,7 +180,10 @@ async fn cloud_with_key(sim: &Sim, id: &str, secret: &str) -> MockCloud {
         random: Random::seeded(7),
         tasks: sim.laptop.tasks.clone(),
         region: gatewright::laptop::REGION.into(),
-        access_keys: vec![AccessKey { id: id.into(), secret: secret.into() }],
+        access_keys: vec![AccessKey {
+            id: id.into(),
+            secret: secret.into(),
+        }],
         data_plane: DataPlane::Off,
     })
     .await
@@ -181,11 +208,18 @@ async fn wrong_key(id: &str, secret: &str, code: &str) {
     }
     let events = sim.events().await;
     let told = format!("Service/{PUBLIC} CloudRefused: ");
-    assert!(events.iter().any(|event| event.starts_with(&told)), "no event: {events:#?}");
+    assert!(
+        events.iter().any(|event| event.starts_with(&told)),
+        "no event: {events:#?}"
+    );
     sim.pass(Duration::from_mins(10)).await;
     assert!(refusing.inventory().is_empty() && sim.laptop.cloud.inventory().is_empty());
     // What only a person can mend is not hammered: two Services, about one try in two minutes each.
-    assert!(refusing.ledger().total() <= 30, "{} calls", refusing.ledger().total());
+    assert!(
+        refusing.ledger().total() <= 30,
+        "{} calls",
+        refusing.ledger().total()
+    );
 
     sim.cloud.set(sim.laptop.cloud_transport());
     sim.wait_balanced(2).await;

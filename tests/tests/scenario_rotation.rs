@@ -9,7 +9,13 @@ const LIMIT: Duration = Duration::from_mins(10);
 fn newest_serial(sim: &Sim) -> String {
     let ledger = sim.laptop.acme.ledger();
     // The daemon tells serials as numbers: without leading zeros.
-    ledger.certificates.last().unwrap().serial.trim_start_matches('0').to_owned()
+    ledger
+        .certificates
+        .last()
+        .unwrap()
+        .serial
+        .trim_start_matches('0')
+        .to_owned()
 }
 
 #[tokio::test(start_paused = true)]
@@ -24,7 +30,10 @@ async fn a_rotation_asked_for_by_the_issuing_condition_ends_served_with_the_new_
         .await;
         let serial = newest_serial(&sim);
         let served = sim.certificate_condition("Served").await.unwrap();
-        assert_eq!(served.message, format!("serial {serial} was seen at 4 places"));
+        assert_eq!(
+            served.message,
+            format!("serial {serial} was seen at 4 places")
+        );
         assert!(!serials.contains(&serial), "{serial} was served before");
         serials.push(serial);
     }
@@ -46,20 +55,40 @@ async fn a_rotation_with_a_silent_proxy_names_it_and_is_served_when_it_is_back()
         })
         .await;
     assert_eq!(told.status, "False");
-    assert!(told.message.contains(&format!("proxy {silent} at ")), "{}", told.message);
-    assert!(told.message.contains(&newest_serial(&sim)), "{}", told.message);
+    assert!(
+        told.message.contains(&format!("proxy {silent} at ")),
+        "{}",
+        told.message
+    );
+    assert!(
+        told.message.contains(&newest_serial(&sim)),
+        "{}",
+        told.message
+    );
     // The load balancers have another proxy.
     assert!(!told.message.contains("load balancer"), "{}", told.message);
     let events = sim.events().await;
     let event = "Certificate/shop NotServed: ";
-    assert!(events.iter().any(|held| held.starts_with(event) && held.contains(&silent)), "{events:#?}");
+    assert!(
+        events
+            .iter()
+            .any(|held| held.starts_with(event) && held.contains(&silent)),
+        "{events:#?}"
+    );
     let ready = sim.certificate_condition("Ready").await.unwrap();
-    assert_eq!(ready.status, "True", "the certificate itself is fine: {ready:?}");
+    assert_eq!(
+        ready.status, "True",
+        "the certificate itself is fine: {ready:?}"
+    );
 
     sim.world.set_dark(&silent, false);
     assert_eq!(sim.wait_served().await, 2);
     let served = sim.certificate_condition("Served").await.unwrap();
-    assert!(served.message.ends_with("was seen at 4 places"), "{}", served.message);
+    assert!(
+        served.message.ends_with("was seen at 4 places"),
+        "{}",
+        served.message
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,11 +103,18 @@ async fn the_old_certificate_stays_served_while_the_new_one_cannot_be_had() {
             (issuing.reason == "OrderRejected").then_some(issuing)
         })
         .await;
-    assert!(issuing.message.contains("www.shop.example.com"), "{}", issuing.message);
+    assert!(
+        issuing.message.contains("www.shop.example.com"),
+        "{}",
+        issuing.message
+    );
     let ready = sim.certificate_condition("Ready").await.unwrap();
     assert_eq!(ready.status, "True", "{ready:?}");
     let leaf = sim.leaf_everywhere("shop.example.com").await;
-    assert!(leaf.iter().all(|serial| *serial == old), "{leaf:?}, not {old}");
+    assert!(
+        leaf.iter().all(|serial| *serial == old),
+        "{leaf:?}, not {old}"
+    );
     sim.laptop.acme.faults().clear();
     assert_eq!(sim.wait_served().await, 2);
 }

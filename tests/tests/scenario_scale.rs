@@ -8,8 +8,14 @@ use gatewright_tests::{OWNER_TAG, Sim};
 /// Every member of every group, with its weight.
 fn weights(sim: &Sim) -> Vec<u32> {
     let inventory = sim.laptop.cloud.inventory();
-    let groups = inventory.instances.iter().flat_map(|instance| &instance.groups);
-    groups.flat_map(|group| &group.members).map(|member| member.weight).collect()
+    let groups = inventory
+        .instances
+        .iter()
+        .flat_map(|instance| &instance.groups);
+    groups
+        .flat_map(|group| &group.members)
+        .map(|member| member.weight)
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -20,31 +26,45 @@ async fn groups_follow_from_two_to_one_to_three_and_are_never_without_a_backend(
     sim.wait_served().await;
     let failures: Arc<Mutex<Vec<String>>> = Arc::default();
     let (clock, world, seen) = (*sim.clock(), sim.world.clone(), failures.clone());
-    sim.laptop.tasks.spawn("look for listeners without backend", async move {
-        loop {
-            for listener in world.without_backend(OWNER_TAG) {
-                seen.lock().unwrap().push(format!("{listener} at {}", clock.now()));
+    sim.laptop
+        .tasks
+        .spawn("look for listeners without backend", async move {
+            loop {
+                for listener in world.without_backend(OWNER_TAG) {
+                    seen.lock()
+                        .unwrap()
+                        .push(format!("{listener} at {}", clock.now()));
+                }
+                clock.sleep(Duration::from_millis(10)).await;
             }
-            clock.sleep(Duration::from_millis(10)).await;
-        }
-    });
+        });
 
     // Proxies that are new do not count yet as passed by health checks.
     sim.pass(Duration::from_mins(1)).await;
     let mark = sim.laptop.cloud.ledger().mark();
     let began = sim.clock().elapsed();
     sim.scale(1).await;
-    sim.until("one member of each group at weight 0", Duration::from_mins(1), async || {
-        let weights = weights(&sim);
-        (weights.len() == 8 && weights.iter().filter(|weight| **weight == 0).count() == 4)
-            .then_some(())
-    })
+    sim.until(
+        "one member of each group at weight 0",
+        Duration::from_mins(1),
+        async || {
+            let weights = weights(&sim);
+            (weights.len() == 8 && weights.iter().filter(|weight| **weight == 0).count() == 4)
+                .then_some(())
+        },
+    )
     .await;
     let lowered = sim.clock().elapsed();
-    assert!(lowered - began < Duration::from_secs(5), "the drain began after {:?}", lowered - began);
-    sim.until("the drained one removed", Duration::from_mins(2), async || {
-        (weights(&sim) == [100; 4]).then_some(())
-    })
+    assert!(
+        lowered - began < Duration::from_secs(5),
+        "the drain began after {:?}",
+        lowered - began
+    );
+    sim.until(
+        "the drained one removed",
+        Duration::from_mins(2),
+        async || (weights(&sim) == [100; 4]).then_some(()),
+    )
     .await;
     let drained = sim.clock().elapsed() - lowered;
     assert!(
@@ -53,10 +73,16 @@ async fn groups_follow_from_two_to_one_to_three_and_are_never_without_a_backend(
     );
     sim.wait_balanced(1).await;
     let counts = sim.laptop.cloud.ledger().counts_since(mark);
-    let counts: Vec<_> = counts.iter().map(|(action, count)| (action.as_str(), *count)).collect();
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|(action, count)| (action.as_str(), *count))
+        .collect();
     assert_eq!(
         counts,
-        [("RemoveVServerGroupBackendServers", 4), ("SetVServerGroupAttribute", 4)],
+        [
+            ("RemoveVServerGroupBackendServers", 4),
+            ("SetVServerGroupAttribute", 4)
+        ],
         "one write to lower and one to remove, for each of four groups"
     );
 
@@ -64,7 +90,10 @@ async fn groups_follow_from_two_to_one_to_three_and_are_never_without_a_backend(
     sim.scale(3).await;
     sim.wait_balanced(3).await;
     let counts = sim.laptop.cloud.ledger().counts_since(mark);
-    let adds = counts.get("AddVServerGroupBackendServers").copied().unwrap_or_default();
+    let adds = counts
+        .get("AddVServerGroupBackendServers")
+        .copied()
+        .unwrap_or_default();
     assert_eq!(counts.len(), 1, "{counts:?}");
     // The two proxies may become ready together or one after the other.
     assert!((4..=8).contains(&adds), "{counts:?}");

@@ -32,7 +32,10 @@ impl Captured {
 
 impl io::Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -89,14 +92,20 @@ impl Needles {
             let mut pairs = body.split('&').filter_map(|pair| pair.split_once('='));
             if let Some((_, signature)) = pairs.find(|(key, _)| *key == "Signature") {
                 self.add(signature, "a signature");
-                let plain = signature.replace("%3D", "=").replace("%2B", "+").replace("%2F", "/");
+                let plain = signature
+                    .replace("%3D", "=")
+                    .replace("%2B", "+")
+                    .replace("%2F", "/");
                 self.add(&plain, "a signature");
             }
         }
     }
 
     fn found_in<'a>(&'a self, text: &str) -> Vec<&'a str> {
-        let found = self.0.iter().filter(|(needle, _)| text.contains(needle.as_str()));
+        let found = self
+            .0
+            .iter()
+            .filter(|(needle, _)| text.contains(needle.as_str()));
         found.map(|(_, from)| from.as_str()).collect()
     }
 }
@@ -110,7 +119,10 @@ async fn eventful_life(sim: &Sim, needles: &mut Needles) {
         random: Random::seeded(7),
         tasks: sim.laptop.tasks.clone(),
         region: gatewright::laptop::REGION.into(),
-        access_keys: vec![AccessKey { id: ACCESS_KEY.0.into(), secret: "another-secret".into() }],
+        access_keys: vec![AccessKey {
+            id: ACCESS_KEY.0.into(),
+            secret: "another-secret".into(),
+        }],
         data_plane: DataPlane::Off,
     })
     .await
@@ -128,7 +140,10 @@ async fn eventful_life(sim: &Sim, needles: &mut Needles) {
     for (action, fault) in [
         ("CreateLoadBalancer", Fault::TimeoutAfter),
         ("CreateVServerGroup", Fault::Internal),
-        ("CreateLoadBalancerTCPListener", Fault::Throttle { retry_after: None }),
+        (
+            "CreateLoadBalancerTCPListener",
+            Fault::Throttle { retry_after: None },
+        ),
         ("StartLoadBalancerListener", Fault::CutAnswer),
     ] {
         sim.laptop.cloud.faults().next(action, 1, fault);
@@ -148,10 +163,15 @@ async fn eventful_life(sim: &Sim, needles: &mut Needles) {
     // A Secret that cannot be used, with its key in it.
     let secrets: Api<Secret> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
     let patch = Patch::Merge(json!({ "data": { "tls.crt": "Z2FyYmFnZQ==" } }));
-    secrets.patch("shop-tls", &PatchParams::default(), &patch).await.unwrap();
-    sim.until("a certificate in place of the broken one", LIMIT, async || {
-        (sim.wait_served().await == 3).then_some(())
-    })
+    secrets
+        .patch("shop-tls", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    sim.until(
+        "a certificate in place of the broken one",
+        LIMIT,
+        async || (sim.wait_served().await == 3).then_some(()),
+    )
     .await;
     needles.add_keys(sim).await;
 }
@@ -159,7 +179,12 @@ async fn eventful_life(sim: &Sim, needles: &mut Needles) {
 #[tokio::test(start_paused = true)]
 async fn no_secret_is_in_a_log_line_an_event_or_a_status() {
     let captured = Captured::default();
-    let crates = ["gatewright", "gatewright_aliyun", "gatewright_core", "gatewright_xds"];
+    let crates = [
+        "gatewright",
+        "gatewright_aliyun",
+        "gatewright_core",
+        "gatewright_xds",
+    ];
     let filter = crates.map(|name| format!("{name}=trace")).join(",");
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
@@ -173,11 +198,24 @@ async fn no_secret_is_in_a_log_line_an_event_or_a_status() {
     eventful_life(&sim, &mut needles).await;
     needles.add_signatures(&sim);
     drop(guard);
-    assert!(needles.0.len() > 20, "only {} secrets to look for", needles.0.len());
+    assert!(
+        needles.0.len() > 20,
+        "only {} secrets to look for",
+        needles.0.len()
+    );
 
     let log = captured.text();
-    for expected in ["SignatureDoesNotMatch", "issuing", "applying", "not issued", "DEBUG"] {
-        assert!(log.contains(expected), "the log has no {expected:?}: it was not captured");
+    for expected in [
+        "SignatureDoesNotMatch",
+        "issuing",
+        "applying",
+        "not issued",
+        "DEBUG",
+    ] {
+        assert!(
+            log.contains(expected),
+            "the log has no {expected:?}: it was not captured"
+        );
     }
     for line in log.lines() {
         assert_eq!(needles.found_in(line), [""; 0], "in the log: {line}");
@@ -191,5 +229,9 @@ async fn no_secret_is_in_a_log_line_an_event_or_a_status() {
         assert_eq!(needles.found_in(&text), [""; 0], "in a service: {text}");
     }
     let certificate = serde_json::to_string(&sim.certificate().await).unwrap();
-    assert_eq!(needles.found_in(&certificate), [""; 0], "in the certificate: {certificate}");
+    assert_eq!(
+        needles.found_in(&certificate),
+        [""; 0],
+        "in the certificate: {certificate}"
+    );
 }

@@ -74,7 +74,10 @@ fn start(workspace: &Workspace, args: &StartArgs) -> Result<ExitCode> {
         bail!("{address} is no loopback address: etcd listens there without a password");
     }
     if port == 0 || port > u16::MAX - 2 {
-        bail!("port {port} has no two ports after it; choose one from 1 to {}", u16::MAX - 2);
+        bail!(
+            "port {port} has no two ports after it; choose one from 1 to {}",
+            u16::MAX - 2
+        );
     }
     let layout = Layout {
         directory: directory(workspace),
@@ -85,7 +88,11 @@ fn start(workspace: &Workspace, args: &StartArgs) -> Result<ExitCode> {
     };
     let held = Process::held(&layout.directory)?;
     if held.iter().any(Process::runs) {
-        let names: Vec<&str> = held.iter().filter(|held| held.runs()).map(Process::name).collect();
+        let names: Vec<&str> = held
+            .iter()
+            .filter(|held| held.runs())
+            .map(Process::name)
+            .collect();
         bail!(
             "a cluster runs already ({}); its kubeconfig is {}, and cargo xtask cluster stop ends it",
             names.join(", "),
@@ -123,7 +130,10 @@ fn bring_up(workspace: &Workspace, layout: &Layout) -> Result<()> {
     for role in ROLES {
         let process = Process::start(&layout.directory, &layout.program(role))?;
         if role == Role::ApiServer {
-            eprintln!("cluster: waiting for the API server at {}", layout.api_server());
+            eprintln!(
+                "cluster: waiting for the API server at {}",
+                layout.api_server()
+            );
             wait_ready(workspace, layout, &process, &watch)?;
         }
     }
@@ -132,7 +142,10 @@ fn bring_up(workspace: &Workspace, layout: &Layout) -> Result<()> {
             bail!("{} ended at once; {}", process.name(), process.last_words());
         }
     }
-    eprintln!("cluster: ready after {:.1} s", watch.elapsed().as_secs_f64());
+    eprintln!(
+        "cluster: ready after {:.1} s",
+        watch.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 

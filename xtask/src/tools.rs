@@ -113,11 +113,7 @@ impl Source {
 /// Installs what is missing of `only`, or of the usual tools when it is empty, and says where each
 /// one is.
 pub(crate) fn run(workspace: &Workspace, only: &[Tool]) -> Result<ExitCode> {
-    let wanted = if only.is_empty() {
-        &USUAL
-    } else {
-        only
-    };
+    let wanted = if only.is_empty() { &USUAL } else { only };
     let failures = ensure_each(workspace, wanted)?;
     let place = Place::new(workspace);
     for &tool in wanted {
@@ -158,7 +154,10 @@ pub(crate) fn ensure_each(
         .iter()
         .map(|&tool| Ok((tool, tool.source()?)))
         .collect::<Result<_>>()?;
-    if sources.iter().all(|(tool, source)| place.has(*tool, source)) {
+    if sources
+        .iter()
+        .all(|(tool, source)| place.has(*tool, source))
+    {
         return Ok(Vec::new());
     }
     let _lock = place.lock()?;

@@ -119,10 +119,11 @@ pub(crate) fn apply(
     let last = managers.set(&mine);
     let set = owned(FieldSet::of(&config, root).map_err(|error| {
         let name = format!(
-            "{}/{}; {}, Kind={}",
+            "{}/{}; {}/{}, Kind={}",
             crate::meta::namespace(&config),
             crate::meta::name(&config),
-            resource.api_version(),
+            resource.group,
+            resource.version,
             resource.kind
         );
         ApiError::plain(format!(

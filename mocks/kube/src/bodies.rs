@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::kinds::Resource;
 use crate::protobuf;
-use crate::request::Request;
-use crate::schema::{FieldError, FieldReason};
+use crate::request::{Request, options_error};
+use crate::schema::FieldReason;
 use crate::status::{Answer, ApiError};
 use crate::write::Patch;
 
@@ -67,8 +67,17 @@ pub(crate) fn delete_options(request: &Request, body: &Bytes) -> Answer<Option<V
 
 /// The patch that a request sends.
 pub(crate) fn patch(request: &Request, resource: &Resource, body: &Bytes) -> Answer<Patch> {
-    let not_json =
-        |error: serde_json::Error| ApiError::bad_request(format!("error decoding patch: {error}"));
+    let not_json = |_| ApiError::bad_request("invalid JSON patch");
+    if request.query.get("force").is_some() && media_type(request) != "application/apply-patch+yaml"
+    {
+        let detail = "Forbidden: may not be specified for non-apply patch".to_owned();
+        return Err(options_error(
+            "PatchOptions",
+            "force",
+            FieldReason::Forbidden,
+            detail,
+        ));
+    }
     match media_type(request) {
         "application/json-patch+json" => serde_json::from_slice(body)
             .map(Patch::Json)
@@ -83,16 +92,13 @@ pub(crate) fn patch(request: &Request, resource: &Resource, body: &Bytes) -> Ans
         }
         "application/apply-patch+yaml" => {
             if request.query.get("fieldManager").is_none() {
-                let errors = [FieldError {
-                    field: "fieldManager".to_owned(),
-                    reason: FieldReason::Required,
-                    detail: "Required value: is required for apply patch".to_owned(),
-                }];
-                return Err(ApiError::invalid(
+                let detail = "Required value: is required for apply patch".to_owned();
+                let reason = FieldReason::Required;
+                return Err(options_error(
                     "PatchOptions",
-                    "meta.k8s.io",
-                    "",
-                    &errors,
+                    "fieldManager",
+                    reason,
+                    detail,
                 ));
             }
             let config = from_yaml(body)?;
@@ -101,16 +107,9 @@ pub(crate) fn patch(request: &Request, resource: &Resource, body: &Bytes) -> Ans
                 force: request.query.flag("force"),
             })
         }
-        _ => {
-            let strategic = if resource.custom {
-                ""
-            } else {
-                "application/strategic-merge-patch+json, "
-            };
-            Err(ApiError::unsupported_media(&format!(
-                "application/json-patch+json, application/merge-patch+json, {strategic}\
-                 application/apply-patch+yaml"
-            )))
-        }
+        "application/strategic-merge-patch+json" => Err(ApiError::unsupported_media(
+            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        )),
+        _ => Err(ApiError::unsupported_patch()),
     }
 }

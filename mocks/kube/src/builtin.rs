@@ -1,6 +1,6 @@
 //! The kinds that Kubernetes itself serves: their schemas, defaults and checks.
 //!
-//! Types, protobuf numbers and merge rules come from the table in [`types`]; defaults and checks are what the real server does
+//! Types, protobuf numbers and merge rules come from the table in `types`; defaults and checks are what the real server does
 //! in Go for the fields a person is likely to get wrong. Checks that need other objects (node ports in use, quotas) are not here.
 
 mod checks;

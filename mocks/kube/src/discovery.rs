@@ -73,7 +73,7 @@ pub(crate) fn answer(shared: &Shared, request: &Request, segments: &[&str]) -> A
         }
         (["api", version], _) => resources(&kinds, "", version)?,
         (["apis", group, version], _) => resources(&kinds, group, version)?,
-        _ => return Err(ApiError::no_route()),
+        _ => return Err(ApiError::no_page()),
     };
     Ok(json_reply(StatusCode::OK, &value))
 }
@@ -170,7 +170,7 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Answer<Value> {
         }));
     }
     if list.is_empty() {
-        return Err(ApiError::no_route());
+        return Err(ApiError::no_page());
     }
     Ok(json!({
         "kind": "APIResourceList",

@@ -33,9 +33,21 @@ pub(crate) fn json(code: StatusCode, value: &Value) -> Reply {
     reply
 }
 
+/// An answer of text.
+fn plain(code: StatusCode, text: &str) -> Reply {
+    let mut reply = Response::new(ResponseBody::full(text.to_owned()));
+    *reply.status_mut() = code;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    reply.headers_mut().insert(header::CONTENT_TYPE, plain);
+    reply
+}
+
 /// A refusal as an answer.
 pub(crate) fn refuse(error: &ApiError) -> Reply {
     let code = StatusCode::from_u16(error.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if error.is_no_page() {
+        return plain(code, error.message());
+    }
     let mut reply = json(code, &error.to_value());
     if let Some(seconds) = error.retry_after() {
         reply
@@ -109,17 +121,12 @@ fn other(shared: &Arc<Shared>, request: &Request, segments: &[String]) -> Answer
     }
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments.as_slice() {
-        ["healthz" | "readyz" | "livez", ..] => {
-            let mut reply = Response::new(ResponseBody::full("ok"));
-            let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-            reply.headers_mut().insert(header::CONTENT_TYPE, plain);
-            Ok(reply)
-        }
+        ["healthz" | "readyz" | "livez", ..] => Ok(plain(StatusCode::OK, "ok")),
         ["version"] => Ok(json(StatusCode::OK, &discovery::version())),
         ["openapi", "v2"] => documents::v2(shared, request),
         ["openapi", "v3", rest @ ..] => documents::v3(shared, request, rest),
         [] | ["api" | "apis", ..] => discovery::answer(shared, request, &segments),
-        _ => Err(ApiError::no_route()),
+        _ => Err(ApiError::no_page()),
     }
 }
 
@@ -135,7 +142,13 @@ fn resource(
     let kinds = shared.registry.kinds();
     let resource = kinds
         .find(&path.group, &path.version, &path.plural)
-        .ok_or_else(ApiError::no_route)?;
+        .ok_or_else(|| {
+            if kinds.versions(&path.group).contains(&path.version) {
+                ApiError::no_route()
+            } else {
+                ApiError::no_page()
+            }
+        })?;
     // A cluster-scoped kind has no place below a namespace. The other way round only collections are: all namespaces.
     let across = path.namespace.is_empty() && resource.namespaced;
     if (!resource.namespaced && !path.namespace.is_empty()) || (across && !path.name.is_empty()) {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kinds::Resource;
 use crate::meta;
@@ -28,6 +28,15 @@ pub(crate) fn stored(resource: &Resource, mut object: Value) -> Value {
             }
         }
         object["apiVersion"] = "v1".into();
+    }
+    if resource.kind == "Event" && !resource.custom {
+        // These fields are never left out: an empty one is written.
+        meta::fill(&mut object, "source", json!({}));
+        for time in ["firstTimestamp", "lastTimestamp"] {
+            if let Some(map) = object.as_object_mut() {
+                map.entry(time).or_insert(Value::Null);
+            }
+        }
     }
     object
 }

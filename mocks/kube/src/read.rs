@@ -13,13 +13,15 @@ pub(crate) use format::Format;
 pub(crate) use watch::watch;
 
 use crate::dispatch::{Reply, json as json_reply};
-use crate::events;
-use crate::request::Request;
+use crate::kinds::Resource;
+use crate::request::{Request, options_error};
+use crate::schema::FieldReason;
 use crate::selector::Selector;
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError};
 use crate::store::ObjectKey;
 use crate::write::At;
+use crate::{events, meta};
 
 /// The selectors of a request.
 fn selector(request: &Request, at: &At) -> Answer<Selector> {
@@ -114,11 +116,37 @@ fn encode_continue(key: &ObjectKey, revision: u64) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
+/// How `resourceVersionMatch` may be used (`ValidateListOptions` of `meta/internalversion`).
+fn check_match(request: &Request) -> Answer<()> {
+    let Some(named) = request.query.get("resourceVersionMatch") else {
+        return Ok(());
+    };
+    let (reason, detail) = if request.query.get("resourceVersion").is_none() {
+        let detail =
+            "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
+        (FieldReason::Forbidden, detail.to_owned())
+    } else if !matches!(named, "Exact" | "NotOlderThan") {
+        let detail = format!(
+            "Unsupported value: {named:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""
+        );
+        (FieldReason::NotSupported, detail)
+    } else {
+        return Ok(());
+    };
+    Err(options_error(
+        "ListOptions",
+        "resourceVersionMatch",
+        reason,
+        detail,
+    ))
+}
+
 /// Lists, with `limit` and `continue`: all pages show the objects as they were at one revision.
 pub(crate) fn list(shared: &Shared, request: &Request, at: &At) -> Answer<Reply> {
     let selector = selector(request, at)?;
     let limit = request.query.number("limit")?.filter(|limit| *limit > 0);
-    let wanted = request.query.number("resourceVersion")?;
+    let wanted = request.query.revision()?;
+    check_match(request)?;
     let current = shared.store.revision();
     if let Some(wanted) = wanted.filter(|wanted| *wanted > current) {
         return Err(ApiError::too_large_version(wanted, current));
@@ -169,6 +197,17 @@ pub(crate) fn list(shared: &Shared, request: &Request, at: &At) -> Answer<Reply>
     Ok(json_reply(StatusCode::OK, &value))
 }
 
+/// An object as an item of a list. The lists of built-in kinds are typed, and their items do not say
+/// their kind again.
+fn item(resource: &Resource, object: &Value) -> Value {
+    let mut item = object.clone();
+    if !resource.custom {
+        meta::remove(&mut item, "apiVersion");
+        meta::remove(&mut item, "kind");
+    }
+    item
+}
+
 /// A list in the format that is asked for.
 pub(crate) fn list_value(
     shared: &Shared,
@@ -191,7 +230,7 @@ pub(crate) fn list_value(
             "kind": resource.list_kind,
             "apiVersion": resource.api_version(),
             "metadata": metadata,
-            "items": objects.iter().map(|object| (**object).clone()).collect::<Vec<_>>(),
+            "items": objects.iter().map(|object| item(resource, object)).collect::<Vec<_>>(),
         }),
         Format::Partial => json!({
             "kind": "PartialObjectMetadataList",

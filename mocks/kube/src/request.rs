@@ -3,6 +3,7 @@
 use http::Method;
 use http::request::Parts;
 
+use crate::schema::{FieldError, FieldReason};
 use crate::status::{Answer, ApiError};
 
 /// The query of a request, decoded, in the order it was written.
@@ -47,23 +48,62 @@ impl Query {
         self.get(key)
             .map(|value| {
                 value.parse().map_err(|_| {
-                    ApiError::bad_request(format!("invalid value for {key}: {value:?}"))
+                    // The words of Go's strconv, which the real server passes on.
+                    ApiError::bad_request(format!(
+                        "strconv.ParseInt: parsing {value:?}: invalid syntax"
+                    ))
                 })
             })
             .transpose()
     }
 
-    /// `dryRun=All` asks for everything but the effect.
-    pub(crate) fn dry_run(&self) -> Answer<bool> {
+    /// The revision that `resourceVersion` names.
+    pub(crate) fn revision(&self) -> Answer<Option<u64>> {
+        let parsed = |value: &str| {
+            value.parse().map_err(|_| {
+                ApiError::bad_request(format!(
+                    "invalid resource version: resourceVersion: Invalid value: {value:?}: \
+                     strconv.ParseUint: parsing {value:?}: invalid syntax"
+                ))
+            })
+        };
+        self.get("resourceVersion").map(parsed).transpose()
+    }
+
+    /// `dryRun=All` asks for everything but the effect. `options` is the kind of the request's
+    /// options.
+    pub(crate) fn dry_run(&self, options: &str) -> Answer<bool> {
         match self.all("dryRun").as_slice() {
             [] | [""] => Ok(false),
             values if values.iter().all(|value| *value == "All") => Ok(true),
-            values => Err(ApiError::bad_request(format!(
-                "dryRun: Unsupported value: {:?}: supported values: \"All\"",
-                values.join(",")
-            ))),
+            values => Err(options_error(
+                options,
+                "dryRun",
+                FieldReason::NotSupported,
+                format!("Unsupported value: {values:?}: supported values: \"All\""),
+            )),
         }
     }
+}
+
+/// The options of a request are refused as an object of a kind of their own would be.
+pub(crate) fn options_error(
+    kind: &str,
+    field: &str,
+    reason: FieldReason,
+    detail: String,
+) -> ApiError {
+    let field = field.to_owned();
+    ApiError::invalid(
+        kind,
+        "meta.k8s.io",
+        "",
+        &[FieldError {
+            field,
+            reason,
+            detail,
+        }],
+    )
 }
 
 /// Percent-decoding; in queries `+` is a space.
@@ -217,6 +257,16 @@ impl Request {
             Method::DELETE if named => "delete",
             Method::DELETE => "deletecollection",
             _ => "unknown",
+        }
+    }
+
+    /// The kind of the options that a write takes.
+    pub(crate) fn options_kind(&self) -> &'static str {
+        match self.parts.method {
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            Method::DELETE => "DeleteOptions",
+            _ => "CreateOptions",
         }
     }
 

@@ -51,6 +51,11 @@ impl ApiError {
         self
     }
 
+    /// With another kind in the details.
+    pub(crate) fn of_kind(self, kind: &str) -> Self {
+        self.with_detail("kind", kind.into())
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }
@@ -75,6 +80,15 @@ impl ApiError {
             "the server could not find the requested resource",
         )
         .with_detail("causes", json!([]))
+    }
+
+    /// Nothing at all is served at the path, not even its group: the answer is plain text.
+    pub(crate) fn no_page() -> Self {
+        Self::new(404, "", "404 page not found\n")
+    }
+
+    pub(crate) fn is_no_page(&self) -> bool {
+        self.code == 404 && self.reason.is_empty()
     }
 
     pub(crate) fn already_exists(plural: &str, group: &str, name: &str) -> Self {
@@ -166,8 +180,8 @@ impl ApiError {
     }
 
     pub(crate) fn not_acceptable(accepted: &str) -> Self {
-        let message = format!("only the following media types are accepted: {accepted}");
-        Self::new(406, "NotAcceptable", message)
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {accepted}");
+        Self::new(406, "NotAcceptable", message).with_detail("causes", json!([]))
     }
 
     pub(crate) fn too_large() -> Self {
@@ -184,6 +198,12 @@ impl ApiError {
              {accepted}"
         );
         Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// A patch of a media type that no patch has.
+    pub(crate) fn unsupported_patch() -> Self {
+        let message = "415: Unsupported Media Type";
+        Self::new(415, "UnsupportedMediaType", message).with_detail("causes", json!([]))
     }
 
     /// The history a watch or a continued list needs is gone.

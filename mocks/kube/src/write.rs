@@ -21,7 +21,7 @@ pub(crate) use update::{Proposed, update};
 use crate::apply::Writer;
 use crate::kinds::Resource;
 use crate::meta;
-use crate::request::{Request, ResourcePath};
+use crate::request::{Request, ResourcePath, options_error};
 use crate::schema::{FieldError, FieldReason, Schema};
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError};
@@ -54,6 +54,11 @@ impl At {
 
     fn conflict(&self, why: &str) -> ApiError {
         ApiError::conflict(&self.resource.plural, &self.resource.group, &self.name, why)
+    }
+
+    /// A conflict with a precondition, whose details name the kind and not the resource.
+    fn conflict_of_kind(&self, why: &str) -> ApiError {
+        self.conflict(why).of_kind(&self.resource.kind)
     }
 
     fn invalid(&self, errors: &[FieldError]) -> ApiError {
@@ -105,20 +110,12 @@ impl WriteOptions {
             Some("Ignore") => FieldValidation::Ignore,
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
-                let errors = [FieldError {
-                    field: "fieldValidation".to_owned(),
-                    reason: FieldReason::NotSupported,
-                    detail: format!(
-                        "Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \
-                         \"Warn\""
-                    ),
-                }];
-                return Err(ApiError::invalid(
-                    "CreateOptions",
-                    "meta.k8s.io",
-                    "",
-                    &errors,
-                ));
+                let detail = format!(
+                    "Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+                );
+                let kind = request.options_kind();
+                let reason = FieldReason::NotSupported;
+                return Err(options_error(kind, "fieldValidation", reason, detail));
             }
         };
         Ok(Self {
@@ -128,7 +125,7 @@ impl WriteOptions {
                 api_version: resource.api_version(),
                 time: shared.now(),
             },
-            dry_run: request.query.dry_run()?,
+            dry_run: request.query.dry_run(request.options_kind())?,
             validation,
             subresource: path.subresource.clone(),
         })
@@ -181,10 +178,14 @@ fn check_kind(resource: &Resource, object: &mut Value) -> Answer<()> {
     );
     if !is_kind.is_empty() && is_kind != resource.kind {
         let is_version = is_version.rsplit('/').next().unwrap_or_default();
+        let internal = match resource.group.split('.').next() {
+            None | Some("") => "core",
+            Some(first) => first,
+        };
         return Err(ApiError::bad_request(format!(
-            "{is_kind} in version {is_version:?} cannot be handled as a {}: converting ({is_kind}) \
-             to ({}): unknown conversion",
-            resource.kind, resource.kind
+            "{is_kind} in version {is_version:?} cannot be handled as a {kind}: converting \
+             ({is_version}.{is_kind}) to ({internal}.{kind}): unknown conversion",
+            kind = resource.kind
         )));
     }
     if !is_version.is_empty() && is_version != version {

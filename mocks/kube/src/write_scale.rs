@@ -140,10 +140,10 @@ pub(crate) fn pod(
             })
         })?;
     }
-    Ok(json_reply(
-        StatusCode::CREATED,
-        &success("pods", "", &at.name, ""),
-    ))
+    let mut status = success("pods", "", &at.name, "");
+    meta::remove(&mut status, "details");
+    status["code"] = StatusCode::CREATED.as_u16().into();
+    Ok(json_reply(StatusCode::CREATED, &status))
 }
 
 fn check_budgets(shared: &Shared, at: &At) -> Answer<()> {

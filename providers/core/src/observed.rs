@@ -71,6 +71,15 @@ impl Observed {
         }
     }
 
+    /// Takes as ours those of the tags `keys` that are there: they were being put on when it was
+    /// last heard of, and no read can tell who did it.
+    pub fn claim_tags(&mut self, keys: &BTreeSet<String>) {
+        if let Some(lb) = &mut self.load_balancer {
+            let there = keys.iter().filter(|key| lb.tags.contains_key(*key));
+            lb.own_tags.extend(there.cloned());
+        }
+    }
+
     pub fn mark(&self) -> Mark {
         Mark::of(&self.owner)
     }

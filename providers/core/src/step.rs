@@ -1,6 +1,6 @@
 //! Plans: typed steps with their reasons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -306,6 +306,16 @@ impl Plan {
     /// Nothing to do now.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Keys of the tags that the steps put on: to be kept where a crash cannot lose them, for
+    /// [`crate::Observed::claim_tags`].
+    pub fn tag_keys(&self) -> BTreeSet<String> {
+        let tags = self.steps.iter().filter_map(|step| match &step.action {
+            Action::CreateLoadBalancer { tags, .. } | Action::SetTags { tags } => Some(tags),
+            _ => None,
+        });
+        tags.flat_map(BTreeMap::keys).cloned().collect()
     }
 }
 

@@ -35,7 +35,11 @@ impl Layout {
     pub fn write(&self, users: &[&str]) -> Result<(), Error> {
         let failed = |doing, path: &Path| {
             let path = path.to_owned();
-            move |source| Error { doing, path, source }
+            move |source| Error {
+                doing,
+                path,
+                source,
+            }
         };
         fs::DirBuilder::new()
             .recursive(true)
@@ -138,8 +142,14 @@ mod tests {
             let path = layout.kubeconfig(user);
             let text = fs::read_to_string(&path).unwrap();
             let config: Value = serde_json::from_str(&text).unwrap();
-            let token = config["users"][0]["user"]["token"].as_str().unwrap().to_owned();
-            assert!(listed.contains(&format!("{token},{user},{user},")), "{user}");
+            let token = config["users"][0]["user"]["token"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            assert!(
+                listed.contains(&format!("{token},{user},{user},")),
+                "{user}"
+            );
             assert!(tokens.insert(token), "{user} has the token of another");
             assert_eq!(fs::metadata(path).unwrap().mode() & 0o077, 0);
         }

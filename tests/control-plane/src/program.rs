@@ -16,8 +16,12 @@ pub enum Role {
 
 /// All programs in the order in which they start: the first two must answer before the next is of
 /// use. They end in the opposite order.
-pub const ROLES: [Role; 4] =
-    [Role::Etcd, Role::ApiServer, Role::ControllerManager, Role::Scheduler];
+pub const ROLES: [Role; 4] = [
+    Role::Etcd,
+    Role::ApiServer,
+    Role::ControllerManager,
+    Role::Scheduler,
+];
 
 /// A program with what it is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +61,12 @@ impl Layout {
             ],
         };
         let log = self.log(Path::new(role.name()));
-        Program { role, path, arguments, log }
+        Program {
+            role,
+            path,
+            arguments,
+            log,
+        }
     }
 
     fn etcd_arguments(&self) -> Vec<String> {
@@ -135,7 +144,10 @@ mod tests {
             for argument in &program.arguments {
                 let (name, value) = argument.split_once('=').unwrap();
                 assert!(name.starts_with("--"), "{argument}");
-                assert!(!value.starts_with('/') || value.starts_with("/state/"), "{argument}");
+                assert!(
+                    !value.starts_with('/') || value.starts_with("/state/"),
+                    "{argument}"
+                );
                 let dials = value.contains("://") && !value.contains("kubernetes.default");
                 assert!(!dials || value.contains("//127.1.2.3:644"), "{argument}");
             }

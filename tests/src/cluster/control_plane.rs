@@ -22,7 +22,7 @@ pub struct ControlPlane {
     layout: Layout,
     client: kube::Client,
     programs: Vec<(Role, Process)>,
-    _slot: Option<Slot>,
+    slot_held: Option<Slot>,
 }
 
 impl ControlPlane {
@@ -32,11 +32,15 @@ impl ControlPlane {
     /// It is not ready within three minutes.
     pub async fn start() -> Self {
         let slot = Slot::find().expect("a free range of loopback addresses");
-        let name = format!("gatewright-control-plane-{}-{}", std::process::id(), slot.number());
+        let name = format!(
+            "gatewright-control-plane-{}-{}",
+            std::process::id(),
+            slot.number()
+        );
         let directory = std::env::temp_dir().join(name);
         let clock = Clock::system();
         let mut this = Self::start_at(clock, slot.daemon(), directory, &[]).await;
-        this._slot = Some(slot);
+        this.slot_held = Some(slot);
         this
     }
 
@@ -52,7 +56,10 @@ impl ControlPlane {
         users: &[&str],
     ) -> Self {
         drop(std::fs::remove_dir_all(&directory));
-        let programs = tool(Role::ApiServer.name()).parent().expect("a folder").to_owned();
+        let programs = tool(Role::ApiServer.name())
+            .parent()
+            .expect("a folder")
+            .to_owned();
         let layout = Layout {
             directory,
             programs,
@@ -67,13 +74,20 @@ impl ControlPlane {
             tool(role.name());
             let program = layout.program(role);
             let mut command = tokio::process::Command::new(program.path);
-            command.args(program.arguments).current_dir(&layout.directory);
+            command
+                .args(program.arguments)
+                .current_dir(&layout.directory);
             programs.push((role, Process::start(command, program.log)));
             if role == Role::ApiServer {
                 client = Some(ready(clock, &layout, &mut programs).await);
             }
         }
-        Self { layout, client: client.expect("an API server"), programs, _slot: None }
+        Self {
+            layout,
+            client: client.expect("an API server"),
+            programs,
+            slot_held: None,
+        }
     }
 
     /// A client that may do everything.
@@ -111,25 +125,28 @@ impl Drop for ControlPlane {
 }
 
 /// Waits until the API server says that it is ready.
-async fn ready(
-    clock: Clock,
-    layout: &Layout,
-    programs: &mut [(Role, Process)],
-) -> kube::Client {
+async fn ready(clock: Clock, layout: &Layout, programs: &mut [(Role, Process)]) -> kube::Client {
     let end = clock.elapsed() + READY_LIMIT;
     loop {
         // The certificate appears a moment after the program started.
         if layout.certificate().exists()
             && let Some(client) = client(&layout.kubeconfig(ADMIN)).await
         {
-            let request = http::Request::get("/readyz").body(Vec::new()).expect("a request");
+            let request = http::Request::get("/readyz")
+                .body(Vec::new())
+                .expect("a request");
             if client.request_text(request).await.is_ok() {
                 return client;
             }
         }
         for (role, process) in programs.iter_mut() {
             let ended = process.ended();
-            assert!(ended.is_none(), "{} ended:\n{}", role.name(), process.last_words());
+            assert!(
+                ended.is_none(),
+                "{} ended:\n{}",
+                role.name(),
+                process.last_words()
+            );
         }
         assert!(
             clock.elapsed() < end,
@@ -143,6 +160,8 @@ async fn ready(
 async fn client(kubeconfig: &Path) -> Option<kube::Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).ok()?;
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.ok()?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .ok()?;
     kube::Client::try_from(config).ok()
 }

@@ -67,12 +67,27 @@ impl Pebble {
             // does to try its clients stays on: refused nonces, authorisations asked for anew.
             .env("PEBBLE_VA_NOSLEEP", "1");
         let server = Process::start(command, directory.join("pebble.log"));
-        let mut this = Self { clock, address, directory, own_root, server, dns: None };
+        let mut this = Self {
+            clock,
+            address,
+            directory,
+            own_root,
+            server,
+            dns: None,
+        };
         let end = clock.elapsed() + LIMIT;
         while this.ask("/roots/0").await.is_none() {
             let ended = this.server.ended();
-            assert!(ended.is_none(), "pebble ended:\n{}", this.server.last_words());
-            assert!(clock.elapsed() < end, "no pebble: {}", this.server.last_words());
+            assert!(
+                ended.is_none(),
+                "pebble ended:\n{}",
+                this.server.last_words()
+            );
+            assert!(
+                clock.elapsed() < end,
+                "no pebble: {}",
+                this.server.last_words()
+            );
             clock.sleep(Duration::from_millis(50)).await;
         }
         this
@@ -102,9 +117,20 @@ impl Pebble {
         let mut dns = Process::start(command, self.directory.join("dns.log"));
         let end = self.clock.elapsed() + LIMIT;
         // It listens over TCP beside UDP.
-        while tokio::net::TcpStream::connect((self.address, DNS_PORT)).await.is_err() {
-            assert!(dns.ended().is_none(), "the DNS server ended:\n{}", dns.last_words());
-            assert!(self.clock.elapsed() < end, "no DNS server:\n{}", dns.last_words());
+        while tokio::net::TcpStream::connect((self.address, DNS_PORT))
+            .await
+            .is_err()
+        {
+            assert!(
+                dns.ended().is_none(),
+                "the DNS server ended:\n{}",
+                dns.last_words()
+            );
+            assert!(
+                self.clock.elapsed() < end,
+                "no DNS server:\n{}",
+                dns.last_words()
+            );
             self.clock.sleep(Duration::from_millis(50)).await;
         }
         self.dns = Some(dns);
@@ -122,7 +148,12 @@ impl Pebble {
         let client = Client::trusting(&self.own_root).expect("a root");
         let host = self.address.to_string();
         let answer = client.get((self.address, MANAGEMENT_PORT).into(), &host, path);
-        let answer = self.clock.timeout(Duration::from_secs(5), answer).await.ok()?.ok()?;
+        let answer = self
+            .clock
+            .timeout(Duration::from_secs(5), answer)
+            .await
+            .ok()?
+            .ok()?;
         (answer.status == 200).then(|| String::from_utf8_lossy(&answer.body).into_owned())
     }
 }
@@ -141,7 +172,11 @@ fn write_identity(directory: &std::path::Path, address: Ipv4Addr) -> String {
         Ok((root_pem, leaf.pem(), key.serialize_pem()))
     };
     let (root, leaf, key) = made().expect("a certificate");
-    for (name, text) in [("root.pem", &root), ("own.pem", &leaf), ("own.key.pem", &key)] {
+    for (name, text) in [
+        ("root.pem", &root),
+        ("own.pem", &leaf),
+        ("own.key.pem", &key),
+    ] {
         std::fs::write(directory.join(name), text).expect("a file");
     }
     root

@@ -54,14 +54,15 @@ impl Process {
         let id = self.child.id()?;
         // `kill` is everywhere, and the crate that calls the system would be here for this alone.
         let asked = Command::new("kill").arg(id.to_string()).status().await;
-        let ended = clock.timeout(Duration::from_secs(10), self.child.wait()).await;
-        match (asked, ended) {
-            (Ok(_), Ok(Ok(status))) => Some(status),
-            _ => {
-                drop(self.child.kill().await);
-                None
-            }
+        let ended = clock
+            .timeout(Duration::from_secs(10), self.child.wait())
+            .await;
+        if let (Ok(_), Ok(Ok(status))) = (asked, ended) {
+            return Some(status);
         }
+        // It may have ended meanwhile, which is as good.
+        drop(self.child.kill().await);
+        None
     }
 }
 
@@ -93,18 +94,29 @@ pub fn gatewright() -> PathBuf {
         return program.into();
     }
     let test = std::env::current_exe().expect("this program's path");
-    let folder = test.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/PROFILE/deps/TEST");
     let program = folder.join("gatewright");
     let how = "run `cargo build -p gatewright`; `cargo xtask test` does";
     // Beside the program cargo lists the files it was built from: PROGRAM: FILE FILE ...
     let sources = std::fs::read_to_string(folder.join("gatewright.d"));
     let sources = sources.unwrap_or_else(|_| panic!("no {}: {how}", program.display()));
-    let changed = |file: &Path| std::fs::metadata(file).and_then(|meta| meta.modified()).ok();
+    let changed = |file: &Path| {
+        std::fs::metadata(file)
+            .and_then(|meta| meta.modified())
+            .ok()
+    };
     let built = changed(&program);
     let newer = sources
         .split_whitespace()
         .skip(1)
         .find(|source| changed(Path::new(source)) > built);
-    assert!(newer.is_none(), "{} is older than {newer:?}: {how}", program.display());
+    assert!(
+        newer.is_none(),
+        "{} is older than {newer:?}: {how}",
+        program.display()
+    );
     program
 }

@@ -26,18 +26,38 @@ pub(super) fn plain(value: &mut Value) {
                 if let Some(Value::String(text)) = fields.get_mut(name)
                     && !text.is_empty()
                 {
-                    *text = stands_for.to_owned();
+                    stands_for.clone_into(text);
                 }
             }
+            anonymous(fields);
             fields.values_mut().for_each(plain);
         }
         _ => {}
     }
 }
 
+/// Managed fields name the elements of lists by their keys, and owners are told apart by identity.
+fn anonymous(fields: &mut Map<String, Value>) {
+    const OWNER: &str = "k:{\"uid\":\"";
+    let owners: Vec<String> = fields
+        .keys()
+        .filter(|key| key.starts_with(OWNER))
+        .cloned()
+        .collect();
+    for owner in owners {
+        if let Some(value) = fields.remove(&owner) {
+            fields.insert(format!("{OWNER}UID\"}}"), value);
+        }
+    }
+}
+
 /// A generated name keeps its beginning.
 fn ungenerate(fields: &mut Map<String, Value>) {
-    let Some(prefix) = fields.get("generateName").and_then(Value::as_str).map(str::to_owned) else {
+    let Some(prefix) = fields
+        .get("generateName")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+    else {
         return;
     };
     if let Some(Value::String(name)) = fields.get_mut("name")
@@ -54,9 +74,9 @@ pub(super) fn remove(value: &mut Value, path: &str) {
         None => (path, None),
     };
     match (value, rest) {
-        (Value::Array(items), rest) if word == "*" => {
-            if let Some(rest) = rest {
-                items.iter_mut().for_each(|item| remove(item, rest));
+        (Value::Array(items), Some(rest)) if word == "*" => {
+            for item in items {
+                remove(item, rest);
             }
         }
         (Value::Object(fields), None) => drop(fields.remove(word)),

@@ -52,17 +52,16 @@ pub async fn replay(clock: Clock, client: &kube::Client, steps: &[Step]) -> Vec<
     answers
 }
 
-async fn send(
-    client: &kube::Client,
-    step: &Step,
-    kept: &BTreeMap<String, Value>,
-) -> (u16, Value) {
+async fn send(client: &kube::Client, step: &Step, kept: &BTreeMap<String, Value>) -> (u16, Value) {
     let (method, path) = step.call.split_once(' ').expect("METHOD PATH");
     let mut request = http::Request::builder()
         .method(method)
         .uri(fill(path, kept))
         .header(http::header::USER_AGENT, "corpus")
-        .header(http::header::ACCEPT, step.accept.as_deref().unwrap_or("application/json"));
+        .header(
+            http::header::ACCEPT,
+            step.accept.as_deref().unwrap_or("application/json"),
+        );
     let body = match (&step.body, &step.text) {
         (None, None) => Body::empty(),
         (Some(body), _) => {
@@ -76,19 +75,24 @@ async fn send(
             Body::from(fill(text, kept).into_bytes())
         }
     };
-    let request = request.body(body).unwrap_or_else(|error| panic!("{}: {error}", step.name));
+    let request = request
+        .body(body)
+        .unwrap_or_else(|error| panic!("{}: {error}", step.name));
     let response = client.send(request).await;
     let response = response.unwrap_or_else(|error| panic!("{}: {error}", step.name));
     let status = response.status().as_u16();
     let bytes = response.into_body().collect().await;
-    let bytes = bytes.unwrap_or_else(|error| panic!("{}: {error}", step.name)).to_bytes();
+    let bytes = bytes
+        .unwrap_or_else(|error| panic!("{}: {error}", step.name))
+        .to_bytes();
     (status, read(&bytes))
 }
 
 /// A body as JSON; several documents, as a watch sends them, as a list.
 fn read(bytes: &[u8]) -> Value {
-    let documents: Result<Vec<Value>, _> =
-        serde_json::Deserializer::from_slice(bytes).into_iter().collect();
+    let documents: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(bytes)
+        .into_iter()
+        .collect();
     match documents {
         Ok(mut documents) if documents.len() == 1 => documents.remove(0),
         Ok(documents) => json!(documents),
@@ -113,7 +117,9 @@ fn fill(text: &str, kept: &BTreeMap<String, Value>) -> String {
         let (path, after) = after.split_once("}}").expect("}} after {{");
         let mut words = path.split('.');
         let name = words.next().unwrap_or_default();
-        let mut value = kept.get(name).unwrap_or_else(|| panic!("no answer {name:?} was kept"));
+        let mut value = kept
+            .get(name)
+            .unwrap_or_else(|| panic!("no answer {name:?} was kept"));
         for word in words {
             value = match word.parse::<usize>() {
                 Ok(index) => &value[index],

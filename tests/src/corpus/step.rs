@@ -80,18 +80,27 @@ impl BodyKind {
 /// A file cannot be read, or two requests have one name.
 pub fn steps(directory: &Path) -> Vec<Step> {
     let entries = std::fs::read_dir(directory).expect("the corpus");
-    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     files.sort();
     let mut steps: Vec<Step> = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a file of the corpus");
-        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let read: Vec<Step> = serde_saphyr::from_str(&text)
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         for step in read {
             let twice = steps.iter().any(|other| other.name == step.name);
             assert!(!twice, "{name}: two requests are called {:?}", step.name);
-            steps.push(Step { file: name.clone(), ..step });
+            steps.push(Step {
+                file: name.clone(),
+                ..step
+            });
         }
     }
     steps

@@ -36,7 +36,10 @@ pub struct Crossings {
 
 impl Default for Crossings {
     fn default() -> Self {
-        Self { seen: Arc::default(), reached: watch::Sender::new(None) }
+        Self {
+            seen: Arc::default(),
+            reached: watch::Sender::new(None),
+        }
     }
 }
 
@@ -70,15 +73,13 @@ impl Crossings {
     pub async fn reached(&self) -> String {
         let mut reached = self.reached.subscribe();
         let found = reached.wait_for(Option::is_some).await;
-        found.map(|found| found.clone().unwrap_or_default()).unwrap_or_default()
+        found
+            .map(|found| found.clone().unwrap_or_default())
+            .unwrap_or_default()
     }
 
     /// `inner`, counted here under the name that `name` gives a request.
-    pub(super) fn through(
-        &self,
-        inner: &Switch,
-        name: fn(&Request<Bytes>) -> String,
-    ) -> Transport {
+    pub(super) fn through(&self, inner: &Switch, name: fn(&Request<Bytes>) -> String) -> Transport {
         let (this, inner) = (self.clone(), inner.clone());
         BoxCloneSyncService::new(tower::service_fn(move |request: Request<Bytes>| {
             let (this, inner) = (this.clone(), inner.get());
@@ -92,7 +93,12 @@ impl Crossings {
                         seen.bodies.pop_front();
                     }
                     let number = seen.names.len() - 1;
-                    (number, seen.stop.filter(|(at, _)| *at == number).map(|(_, side)| side))
+                    (
+                        number,
+                        seen.stop
+                            .filter(|(at, _)| *at == number)
+                            .map(|(_, side)| side),
+                    )
                 };
                 let words = |side: &str| format!("{side} {name} (request {})", number + 1);
                 match stop {
@@ -128,7 +134,10 @@ impl Switch {
     }
 
     fn get(&self) -> Transport {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

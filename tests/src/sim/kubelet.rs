@@ -11,9 +11,9 @@ use gatewright::runner::PROXY_IMAGE;
 use gatewright_seams::{AddressMap, Clock, Tasks};
 use gatewright_xds::GatewayId;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::watcher::{self, Event};
-use kube::ResourceExt;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -39,7 +39,13 @@ pub(super) struct Kubelet {
 
 impl Kubelet {
     pub(super) fn new(kube: kube::Client, clock: Clock, tasks: Tasks, world: Arc<World>) -> Self {
-        Self { kube, clock, tasks, world, addresses: Arc::default() }
+        Self {
+            kube,
+            clock,
+            tasks,
+            world,
+            addresses: Arc::default(),
+        }
     }
 
     /// Runs Pods until dropped.
@@ -90,12 +96,18 @@ impl Kubelet {
         self.world.remove(local);
         tasks.cancel();
         self.remove(&pod).await;
-        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         addresses.remove(&address);
     }
 
     fn take_address(&self) -> Ipv4Addr {
-        let mut used = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut address = FIRST_ADDRESS;
         while !used.insert(address) {
             address = Ipv4Addr::from(u32::from(address) + 1);
@@ -118,10 +130,16 @@ impl Kubelet {
                 "conditions": [{ "type": "Ready", "status": ready }],
             },
         });
-        let params = PatchParams { field_manager: Some("model-kubelet".into()), ..<_>::default() };
+        let params = PatchParams {
+            field_manager: Some("model-kubelet".into()),
+            ..<_>::default()
+        };
         for _ in 0..20 {
             let api = self.api(pod);
-            match api.patch_status(&pod.name_any(), &params, &Patch::Merge(&status)).await {
+            match api
+                .patch_status(&pod.name_any(), &params, &Patch::Merge(&status))
+                .await
+            {
                 Ok(_) => return,
                 Err(kube::Error::Api(status)) if status.code == 404 => return,
                 Err(_fault) => self.clock.sleep(Duration::from_millis(200)).await,
@@ -132,7 +150,10 @@ impl Kubelet {
     async fn remove(&self, pod: &Pod) {
         let params = DeleteParams {
             grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: pod.uid(),
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         for _ in 0..20 {

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gatewright::daemon::Daemon;
+use gatewright_xds::proto::envoy::config::core::v3::data_source::Specifier;
 use gatewright_xds::proto::envoy::config::core::v3::{
     Node, TransportSocket, address::Address, socket_address::PortSpecifier,
     transport_socket::ConfigType as SocketConfig,
 };
-use gatewright_xds::proto::envoy::config::core::v3::data_source::Specifier;
 use gatewright_xds::proto::envoy::config::listener::v3::{
     FilterChain, Listener, filter::ConfigType as FilterConfig,
 };
@@ -80,7 +80,10 @@ impl ModelProxy {
     /// Follows whichever daemon there is, until dropped.
     pub(super) async fn run(&self, mut daemons: watch::Receiver<Option<Daemon>>) {
         loop {
-            let Ok(daemon) = daemons.wait_for(Option::is_some).await.map(|held| held.clone())
+            let Ok(daemon) = daemons
+                .wait_for(Option::is_some)
+                .await
+                .map(|held| held.clone())
             else {
                 return;
             };
@@ -198,7 +201,9 @@ impl ModelProxy {
 
     fn listeners(&self) -> Vec<Listener> {
         let held = self.held();
-        let listeners = held.iter().filter(|((kind, _), _)| *kind == ResourceType::Listener);
+        let listeners = held
+            .iter()
+            .filter(|((kind, _), _)| *kind == ResourceType::Listener);
         listeners
             .map(|(_, resource)| resource.decode().expect("a listener"))
             .collect()
@@ -217,11 +222,18 @@ impl ModelProxy {
         if self.is_dark() {
             return None;
         }
-        let listener = self.listeners().into_iter().find(|l| port_of(l) == Some(port))?;
-        let warm = listener.filter_chains.iter().filter_map(secret_of).all(|name| {
-            self.resource::<Secret>(ResourceType::Secret, &name)
-                .is_some()
-        });
+        let listener = self
+            .listeners()
+            .into_iter()
+            .find(|l| port_of(l) == Some(port))?;
+        let warm = listener
+            .filter_chains
+            .iter()
+            .filter_map(secret_of)
+            .all(|name| {
+                self.resource::<Secret>(ResourceType::Secret, &name)
+                    .is_some()
+            });
         warm.then_some(listener.filter_chains)
     }
 
@@ -241,7 +253,10 @@ impl ModelProxy {
         let Some(secret::Type::TlsCertificate(certificate)) = secret.r#type else {
             return Err("the secret is no certificate".into());
         };
-        let pem = match certificate.certificate_chain.and_then(|chain| chain.specifier) {
+        let pem = match certificate
+            .certificate_chain
+            .and_then(|chain| chain.specifier)
+        {
             Some(Specifier::InlineBytes(bytes)) => bytes.to_vec(),
             _ => return Err("the chain is not inline".into()),
         };
@@ -262,7 +277,8 @@ impl ModelProxy {
             return Ok(Answer::NotFound);
         };
         let hosts = routes.virtual_hosts.iter();
-        let mut takes = hosts.filter(|held| held.domains.iter().any(|domain| matches(domain, host)));
+        let mut takes =
+            hosts.filter(|held| held.domains.iter().any(|domain| matches(domain, host)));
         let route = takes
             .next()
             .and_then(|held| held.routes.iter().find(|route| takes_path(route, path)));
@@ -291,7 +307,9 @@ struct Named {
 }
 
 fn send(stream: &ProxyStream, request: DeltaDiscoveryRequest) {
-    stream.request(request).expect("a request that the store takes");
+    stream
+        .request(request)
+        .expect("a request that the store takes");
 }
 
 fn port_of(listener: &Listener) -> Option<u16> {
@@ -313,7 +331,9 @@ fn secret_of(chain: &FilterChain) -> Option<String> {
         return None;
     };
     let context: DownstreamTlsContext = from_any(config).expect("a tls context")?;
-    let secrets = context.common_tls_context?.tls_certificate_sds_secret_configs;
+    let secrets = context
+        .common_tls_context?
+        .tls_certificate_sds_secret_configs;
     secrets.into_iter().next().map(|config| config.name)
 }
 
@@ -352,7 +372,11 @@ fn matches(pattern: &str, host: &str) -> bool {
 }
 
 fn takes_path(route: &Route, path: &str) -> bool {
-    match route.r#match.as_ref().and_then(|held| held.path_specifier.as_ref()) {
+    match route
+        .r#match
+        .as_ref()
+        .and_then(|held| held.path_specifier.as_ref())
+    {
         Some(PathSpecifier::Prefix(prefix)) => path.starts_with(prefix.as_str()),
         Some(PathSpecifier::Path(exact)) => path == exact,
         _ => false,

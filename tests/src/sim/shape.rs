@@ -8,7 +8,10 @@ pub use gatewright_aliyun::clb::OWNER_TAG;
 
 /// The instances that carry our mark, in words that two runs can be compared by.
 pub fn shape(inventory: &Inventory) -> String {
-    let ours = inventory.instances.iter().filter(|held| held.tags.contains_key(OWNER_TAG));
+    let ours = inventory
+        .instances
+        .iter()
+        .filter(|held| held.tags.contains_key(OWNER_TAG));
     let mut all: Vec<String> = ours.map(instance).collect();
     all.sort();
     all.join("\n")
@@ -17,27 +20,40 @@ pub fn shape(inventory: &Inventory) -> String {
 fn instance(instance: &InstanceView) -> String {
     let owner = instance.tags.get(OWNER_TAG).cloned().unwrap_or_default();
     let plain = |text: &str| text.replace(&owner, "OWNER");
-    let names: BTreeMap<&str, String> =
-        instance.groups.iter().map(|group| (group.id.as_str(), plain(&group.name))).collect();
+    let names: BTreeMap<&str, String> = instance
+        .groups
+        .iter()
+        .map(|group| (group.id.as_str(), plain(&group.name)))
+        .collect();
     let mut text = String::new();
     let tags: Vec<_> = instance.tags.keys().map(String::as_str).collect();
-    let kind = if instance.internet { "internet" } else { "intranet" };
-    line(&mut text, &format!(
-        "{kind}, active {}, protected {}, tags {}",
-        instance.active,
-        instance.delete_protection,
-        tags.join(" ")
-    ));
+    let kind = if instance.internet {
+        "internet"
+    } else {
+        "intranet"
+    };
+    line(
+        &mut text,
+        &format!(
+            "{kind}, active {}, protected {}, tags {}",
+            instance.active,
+            instance.delete_protection,
+            tags.join(" ")
+        ),
+    );
     for listener in &instance.listeners {
         let group = listener.group.as_deref().and_then(|id| names.get(id));
-        line(&mut text, &format!(
-            "  {:?} {} {:?} {} to {group:?}, drain {:?}",
-            listener.protocol,
-            listener.port,
-            listener.status,
-            plain(&listener.description),
-            listener.drain,
-        ));
+        line(
+            &mut text,
+            &format!(
+                "  {:?} {} {:?} {} to {group:?}, drain {:?}",
+                listener.protocol,
+                listener.port,
+                listener.status,
+                plain(&listener.description),
+                listener.drain,
+            ),
+        );
     }
     let mut groups: Vec<String> = instance
         .groups
@@ -60,8 +76,13 @@ fn members(members: &[MemberView]) -> String {
     let mut all: Vec<String> = members
         .iter()
         .map(|member| {
-            let ip = member.server_ip.map_or_else(String::new, |ip| ip.to_string());
-            format!("{} {ip}:{} weight {}", member.server_id, member.port, member.weight)
+            let ip = member
+                .server_ip
+                .map_or_else(String::new, |ip| ip.to_string());
+            format!(
+                "{} {ip}:{} weight {}",
+                member.server_id, member.port, member.weight
+            )
         })
         .collect();
     all.sort();

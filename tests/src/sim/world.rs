@@ -75,11 +75,19 @@ impl World {
     /// Where HTTPS is served: our load balancers' and the proxies' own ports, as the quickstart has
     /// them.
     pub(super) fn https_addresses(&self) -> Vec<SocketAddr> {
-        let inventory = self.cloud.get().map(MockCloud::inventory).unwrap_or_default();
-        let balancers = inventory.instances.iter().map(|i| SocketAddr::new(i.address, 443));
-        let proxies =
-            self.with_proxies(|proxies| proxies.keys().copied().collect::<Vec<IpAddr>>());
-        balancers.chain(proxies.into_iter().map(|ip| SocketAddr::new(ip, 8443))).collect()
+        let inventory = self
+            .cloud
+            .get()
+            .map(MockCloud::inventory)
+            .unwrap_or_default();
+        let balancers = inventory
+            .instances
+            .iter()
+            .map(|i| SocketAddr::new(i.address, 443));
+        let proxies = self.with_proxies(|proxies| proxies.keys().copied().collect::<Vec<IpAddr>>());
+        balancers
+            .chain(proxies.into_iter().map(|ip| SocketAddr::new(ip, 8443)))
+            .collect()
     }
 
     /// Makes the proxy of `pod` answer nobody, or answer again.
@@ -118,7 +126,11 @@ impl World {
             let Some(ip) = member.server_ip else { continue };
             let ip = AddressMap::Loopback.dial_ip(ip);
             let proxy = self.with_proxies(|proxies| proxies.get(&ip).cloned());
-            found.extend(proxy.filter(|proxy| proxy.listens(member.port)).map(|p| (p, member.port)));
+            found.extend(
+                proxy
+                    .filter(|proxy| proxy.listens(member.port))
+                    .map(|p| (p, member.port)),
+            );
         }
         found
     }
@@ -175,10 +187,15 @@ impl World {
             let listener = instance.listener(80);
             // Names lead to this cluster's load balancers, whatever else the account has.
             instance.internet
-                && instance.tags.get(CLUSTER_TAG).is_some_and(|cluster| cluster == CLUSTER)
+                && instance
+                    .tags
+                    .get(CLUSTER_TAG)
+                    .is_some_and(|cluster| cluster == CLUSTER)
                 && listener.is_some_and(|listener| listener.status == ListenerStatus::Running)
         });
-        let address = public.next().ok_or_else(|| format!("no address is known for {host}"))?;
+        let address = public
+            .next()
+            .ok_or_else(|| format!("no address is known for {host}"))?;
         let address = SocketAddr::new(address.address, 80);
         let (status, body) = self.request(address, host, path)?;
         Ok(Fetched { status, body })
@@ -210,7 +227,12 @@ impl Probe for ModelProbe {
         host: &'a str,
         path: &'a str,
     ) -> BoxFuture<'a, Result<(u16, Bytes), ProbeError>> {
-        async move { self.0.request(address, host, path).map_err(ProbeError::Connect) }.boxed()
+        async move {
+            self.0
+                .request(address, host, path)
+                .map_err(ProbeError::Connect)
+        }
+        .boxed()
     }
 }
 

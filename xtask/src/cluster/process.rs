@@ -40,7 +40,9 @@ impl Process {
         let name = program.role.name();
         let log = File::create(&program.log)
             .with_context(|| format!("creating {}", program.log.display()))?;
-        let both = log.try_clone().with_context(|| format!("opening {}", program.log.display()))?;
+        let both = log
+            .try_clone()
+            .with_context(|| format!("opening {}", program.log.display()))?;
         let child = Command::new(&program.path)
             .args(&program.arguments)
             .current_dir(directory)
@@ -54,7 +56,12 @@ impl Process {
         let file = id_file(directory, name);
         fs::write(&file, format!("{id}\n"))
             .with_context(|| format!("writing {}", file.display()))?;
-        Ok(Self { name, id, directory: directory.to_owned(), log: program.log.clone() })
+        Ok(Self {
+            name,
+            id,
+            directory: directory.to_owned(),
+            log: program.log.clone(),
+        })
     }
 
     /// What was started in the directory, in the order in which it was, whether it runs or not.
@@ -71,7 +78,12 @@ impl Process {
                 .parse()
                 .with_context(|| format!("{} holds no process number", file.display()))?;
             let log = directory.join(format!("{}.log", role.name()));
-            held.push(Self { name: role.name(), id, directory: directory.to_owned(), log });
+            held.push(Self {
+                name: role.name(),
+                id,
+                directory: directory.to_owned(),
+                log,
+            });
         }
         Ok(held)
     }
@@ -86,7 +98,9 @@ impl Process {
         let mut arguments = line.split('\0');
         let program = arguments.next().unwrap_or_default();
         let directory = self.directory.to_string_lossy();
-        Path::new(program).file_name().is_some_and(|name| name == self.name)
+        Path::new(program)
+            .file_name()
+            .is_some_and(|name| name == self.name)
             && arguments.any(|argument| argument.contains(&*directory))
     }
 
@@ -106,7 +120,9 @@ impl Process {
     fn is_alive(&self) -> bool {
         // proc_pid_stat(5): the state stands after the name, which is in brackets.
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        let state = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next());
         state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
     }
 
@@ -135,7 +151,11 @@ impl Process {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
-        format!("the last lines of {}:\n{}", self.log.display(), last.join("\n"))
+        format!(
+            "the last lines of {}:\n{}",
+            self.log.display(),
+            last.join("\n")
+        )
     }
 }
 
@@ -166,13 +186,27 @@ mod tests {
         let path = directory.join("etcd");
         std::os::unix::fs::symlink("/bin/sh", &path).unwrap();
         let pipe = directory.join("pipe");
-        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(
+            Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
         // Nobody writes into the pipe, and the shell itself keeps it open.
         let script = "exec 3<> \"$1\"; read forever <&3";
         let pipe = pipe.display().to_string();
         let arguments = ["-c", script, "etcd", &pipe].map(str::to_owned).to_vec();
         let log = directory.join("etcd.log");
-        (directory, Program { role: Role::Etcd, path, arguments, log })
+        (
+            directory,
+            Program {
+                role: Role::Etcd,
+                path,
+                arguments,
+                log,
+            },
+        )
     }
 
     #[test]

@@ -36,19 +36,34 @@ struct Go {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(workspace: &'a Workspace, place: &'a Place) -> Self {
-        Self { workspace, place, go: None }
+        Self {
+            workspace,
+            place,
+            go: None,
+        }
     }
 
     /// Makes the tool present as its recipe says, in place of any other version.
     pub(super) fn build(&mut self, tool: Tool, recipe: &Recipe) -> Result<()> {
         let name = tool.name();
-        let go = self.go().with_context(|| format!("could not build {name}"))?;
+        let go = self
+            .go()
+            .with_context(|| format!("could not build {name}"))?;
         let fresh = self.place.fresh_package()?;
         let program = Path::new(name);
-        eprintln!("tools: building {name} {} from its Go module{}", recipe.version, recipe.remark());
+        eprintln!(
+            "tools: building {name} {} from its Go module{}",
+            recipe.version,
+            recipe.remark()
+        );
         let mut command = Command::new(&go.program);
         command
-            .current_dir(self.workspace.root().join("xtask/tools").join(recipe.folder))
+            .current_dir(
+                self.workspace
+                    .root()
+                    .join("xtask/tools")
+                    .join(recipe.folder),
+            )
             .arg("build")
             .arg("-v")
             .args(FLAGS)
@@ -77,15 +92,18 @@ impl<'a> Builder<'a> {
         }
         let on_path = Path::new("go");
         let go = match go_version(on_path) {
-            Some(version) if version >= OLDEST => {
-                Go { program: on_path.to_owned(), caches: None }
-            }
+            Some(version) if version >= OLDEST => Go {
+                program: on_path.to_owned(),
+                caches: None,
+            },
             found => {
                 let why = match found {
                     None => "there is no Go on the PATH".to_owned(),
                     Some((major, minor)) => {
                         let (oldest, needed) = OLDEST;
-                        format!("the Go on the PATH is {major}.{minor}, older than {oldest}.{needed}")
+                        format!(
+                            "the Go on the PATH is {major}.{minor}, older than {oldest}.{needed}"
+                        )
                     }
                 };
                 eprintln!("tools: {why}; using the one of the Python index");
@@ -100,7 +118,10 @@ impl<'a> Builder<'a> {
                 // The toolchain finds its parts from where it is, not from a link to it.
                 let program = fs::canonicalize(&program)
                     .with_context(|| format!("finding {}", program.display()))?;
-                Go { program, caches: Some(self.place.folder.join("go")) }
+                Go {
+                    program,
+                    caches: Some(self.place.folder.join("go")),
+                }
             }
         };
         self.go = Some(go.clone());
@@ -120,7 +141,10 @@ fn go_version(program: &Path) -> Option<(u32, u32)> {
 
 /// `go1.26.8` or `go1.27rc1`.
 fn read_version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text.trim().strip_prefix("go")?.split(|c: char| !c.is_ascii_digit());
+    let mut numbers = text
+        .trim()
+        .strip_prefix("go")?
+        .split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
@@ -194,7 +218,12 @@ mod tests {
     fn packages_are_told_from_messages() {
         assert!(is_package("k8s.io/apiserver/pkg/endpoints"));
         assert!(is_package("unicode/utf8"));
-        for message in ["# k8s.io/api", "x.go:1:2: undefined: y", "go: finding module", ""] {
+        for message in [
+            "# k8s.io/api",
+            "x.go:1:2: undefined: y",
+            "go: finding module",
+            "",
+        ] {
             assert!(!is_package(message), "{message}");
         }
     }

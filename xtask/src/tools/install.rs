@@ -63,7 +63,8 @@ impl<'a> Installer<'a> {
                 pin.version
             );
         }
-        self.place.take_in(tool, &fresh, Path::new(&pin.program), &pin.text)
+        self.place
+            .take_in(tool, &fresh, Path::new(&pin.program), &pin.text)
     }
 
     /// The interpreter of the virtual environment, made if it is missing or does not work (any

@@ -64,32 +64,45 @@ const PEBBLE: Folder = folder!("pebble", "github.com/letsencrypt/pebble/v2");
 
 /// What all are built with: no path of this machine and no C compiler in the result, and nothing
 /// but what `go.sum` lists.
-pub(super) const FLAGS: [&str; 4] =
-    ["-trimpath", "-buildvcs=false", "-mod=readonly", "-modcacherw"];
+pub(super) const FLAGS: [&str; 4] = [
+    "-trimpath",
+    "-buildvcs=false",
+    "-mod=readonly",
+    "-modcacherw",
+];
 
 /// The recipe of a tool; `None` for one that comes as a wheel.
 pub(super) fn find(tool: Tool) -> Result<Option<Recipe>> {
     let (folder, package, main) = match tool {
         Tool::Envoy | Tool::Kubectl | Tool::CargoDeny | Tool::Go => return Ok(None),
         Tool::Etcd => (ETCD, ".", program!("etcd")),
-        Tool::KubeApiserver => {
-            (KUBERNETES, "./kube-apiserver", program!("kubernetes/kube-apiserver"))
-        }
+        Tool::KubeApiserver => (
+            KUBERNETES,
+            "./kube-apiserver",
+            program!("kubernetes/kube-apiserver"),
+        ),
         Tool::KubeControllerManager => (
             KUBERNETES,
             "./kube-controller-manager",
             program!("kubernetes/kube-controller-manager"),
         ),
-        Tool::KubeScheduler => {
-            (KUBERNETES, "./kube-scheduler", program!("kubernetes/kube-scheduler"))
-        }
+        Tool::KubeScheduler => (
+            KUBERNETES,
+            "./kube-scheduler",
+            program!("kubernetes/kube-scheduler"),
+        ),
         Tool::Pebble => (PEBBLE, "github.com/letsencrypt/pebble/v2/cmd/pebble", ""),
-        Tool::PebbleChalltestsrv => {
-            (PEBBLE, "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv", "")
-        }
+        Tool::PebbleChalltestsrv => (
+            PEBBLE,
+            "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv",
+            "",
+        ),
     };
     let version = version(folder.go_mod, folder.module).with_context(|| {
-        format!("reading the version of {} in xtask/tools/{}/go.mod", folder.module, folder.name)
+        format!(
+            "reading the version of {} in xtask/tools/{}/go.mod",
+            folder.module, folder.name
+        )
     })?;
     let linking = linking(tool, version);
     let mut sum = Sha256::new();
@@ -99,24 +112,35 @@ pub(super) fn find(tool: Tool) -> Result<Option<Recipe>> {
     let mut text = format!("{} {version}\n{} {package}\n", tool.name(), folder.module);
     let sum = sum.finalize();
     let _infallible = writeln!(text, "{} -ldflags {linking:?}\n{sum:x}", FLAGS.join(" "));
-    Ok(Some(Recipe { folder: folder.name, package, version: version.to_owned(), linking, text }))
+    Ok(Some(Recipe {
+        folder: folder.name,
+        package,
+        version: version.to_owned(),
+        linking,
+        text,
+    }))
 }
 
 /// Without debugging symbols. Kubernetes learns its version from the linker; without it calls itself
 /// v0.0.0, which clients and feature gates take at its word.
 fn linking(tool: Tool, version: &str) -> String {
     let mut flags = "-s -w".to_owned();
-    let kubernetes =
-        matches!(tool, Tool::KubeApiserver | Tool::KubeControllerManager | Tool::KubeScheduler);
+    let kubernetes = matches!(
+        tool,
+        Tool::KubeApiserver | Tool::KubeControllerManager | Tool::KubeScheduler
+    );
     if kubernetes {
         let mut numbers = version.trim_start_matches('v').split('.');
-        let (major, minor) =
-            (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
-        for (name, value) in
-            [("gitVersion", version), ("gitMajor", major), ("gitMinor", minor)]
-        {
-            let _infallible =
-                write!(flags, " -X k8s.io/component-base/version.{name}={value}");
+        let (major, minor) = (
+            numbers.next().unwrap_or_default(),
+            numbers.next().unwrap_or_default(),
+        );
+        for (name, value) in [
+            ("gitVersion", version),
+            ("gitMajor", major),
+            ("gitMinor", minor),
+        ] {
+            let _infallible = write!(flags, " -X k8s.io/component-base/version.{name}={value}");
         }
     }
     flags
@@ -125,8 +149,12 @@ fn linking(tool: Tool, version: &str) -> String {
 /// The version that a `go.mod` requires of a module.
 fn version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
     go_mod.lines().find_map(|line| {
-        let mut words = line.split_whitespace().skip_while(|word| *word == "require");
-        (words.next() == Some(module)).then(|| words.next()).flatten()
+        let mut words = line
+            .split_whitespace()
+            .skip_while(|word| *word == "require");
+        (words.next() == Some(module))
+            .then(|| words.next())
+            .flatten()
     })
 }
 
@@ -138,12 +166,20 @@ mod tests {
 
     #[test]
     fn every_recipe_pins_a_version_and_has_a_text_of_its_own() {
-        let recipes: Vec<Recipe> =
-            Tool::value_variants().iter().filter_map(|tool| find(*tool).unwrap()).collect();
+        let recipes: Vec<Recipe> = Tool::value_variants()
+            .iter()
+            .filter_map(|tool| find(*tool).unwrap())
+            .collect();
         assert_eq!(recipes.len(), 6);
         for recipe in &recipes {
             assert!(recipe.version.starts_with('v'), "{recipe:?}");
-            assert_eq!(recipes.iter().filter(|other| other.text == recipe.text).count(), 1);
+            assert_eq!(
+                recipes
+                    .iter()
+                    .filter(|other| other.text == recipe.text)
+                    .count(),
+                1
+            );
         }
     }
 
@@ -151,7 +187,10 @@ mod tests {
     fn the_programs_of_kubernetes_are_told_their_version() {
         let flags = linking(Tool::KubeScheduler, "v1.37.2");
         for flag in ["gitVersion=v1.37.2", "gitMajor=1", "gitMinor=37"] {
-            assert!(flags.split('.').count() > 1 && flags.contains(flag), "{flags}");
+            assert!(
+                flags.split('.').count() > 1 && flags.contains(flag),
+                "{flags}"
+            );
         }
         assert_eq!(linking(Tool::Etcd, "v3.7.3"), "-s -w");
     }

@@ -33,7 +33,8 @@ pub(super) fn merge(live: &Value, config: &Value, node: Option<SchemaNode<'_>>) 
     }
 }
 
-/// The items of `config` in its order, those of `live` alone where they were between them.
+/// The items of `config` in its order, those of `live` alone where they were between them, and before
+/// those of `config` alone.
 fn merge_lists(
     live: &[Value],
     config: &[Value],
@@ -54,16 +55,23 @@ fn merge_lists(
     let mut out = Vec::new();
     let mut next = 0;
     for item in config {
-        match places.get(key(item).as_str()) {
+        let place = places.get(key(item).as_str()).copied();
+        // One that both have waits for all of `live` before it, one of `config` alone for those that
+        // only `live` has.
+        while next < place.unwrap_or(live.len()) {
+            let shared = config_keys.contains(&live_keys[next]);
+            if shared && place.is_none() {
+                break;
+            }
+            if !shared {
+                out.push(live[next].clone());
+            }
+            next += 1;
+        }
+        match place {
             Some(place) => {
-                while next < *place {
-                    if !config_keys.contains(&live_keys[next]) {
-                        out.push(live[next].clone());
-                    }
-                    next += 1;
-                }
                 next = next.max(place + 1);
-                out.push(merge(&live[*place], item, items));
+                out.push(merge(&live[place], item, items));
             }
             None => out.push(item.clone()),
         }

@@ -37,10 +37,15 @@ pub(super) fn apply(group: &str, kind: &str, object: &mut Value) {
         ("apps", "StatefulSet") => stateful_set(object),
         ("apps", "DaemonSet") => daemon_set(object),
         ("batch", "Job") => job(object),
-        ("discovery.k8s.io", "EndpointSlice") => each(object, "ports", |port| {
-            set(port, "name", json!(""));
-            set(port, "protocol", json!("TCP"));
-        }),
+        ("discovery.k8s.io", "EndpointSlice") => {
+            each(object, "ports", |port| {
+                set(port, "name", json!(""));
+                set(port, "protocol", json!("TCP"));
+            });
+            each(object, "endpoints", |endpoint| {
+                set(endpoint, "conditions", json!({}));
+            });
+        }
         ("autoscaling", "HorizontalPodAutoscaler") => {
             let spec = spec(object);
             set(spec, "minReplicas", json!(1));
@@ -114,10 +119,6 @@ fn namespace(object: &mut Value) {
     if let Some(name) = name.filter(|n| n.as_str().is_some_and(|n| !n.is_empty())) {
         let labels = within(within(object, "metadata"), "labels");
         labels["kubernetes.io/metadata.name"] = name;
-    }
-    let held = object.pointer("/spec/finalizers").is_some();
-    if !held {
-        spec(object)["finalizers"] = json!(["kubernetes"]);
     }
     set(within(object, "status"), "phase", json!("Active"));
 }

@@ -12,8 +12,6 @@ pub(crate) enum NameRule {
     Subdomain,
     /// A DNS label.
     Label,
-    /// A DNS label that begins with a letter.
-    LetterLabel,
     /// A path segment (RBAC).
     Path,
 }
@@ -23,7 +21,6 @@ impl NameRule {
         match self {
             Self::Subdomain => names::dns1123_subdomain(name),
             Self::Label => names::dns1123_label(name),
-            Self::LetterLabel => names::dns1035_label(name),
             Self::Path => names::path_segment(name),
         }
     }

@@ -89,14 +89,10 @@ fn services_are_checked() {
     for (spec, expected) in cases {
         assert_eq!(errors("", "Service", service(spec), None), expected);
     }
-    let long = json!({"metadata": {"name": "9a"}, "spec": {"ports": [port(1)]}});
-    assert_eq!(
-        errors("", "Service", long, None),
-        [
-            "metadata.name: Invalid value: \"9a\": a DNS-1035 label must consist of lower case alphanumeric characters or \
-          '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', \
-          regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
-        ]
+    let digit = json!({"metadata": {"name": "9a"}, "spec": {"ports": [port(1)]}});
+    assert!(
+        errors("", "Service", digit, None).is_empty(),
+        "a name may begin with a digit"
     );
 }
 
@@ -256,6 +252,8 @@ fn deployments_are_checked() {
         errors("apps", "Deployment", empty, None),
         [
             "spec.selector: Required value",
+            "spec.template.metadata.labels: Invalid value: null: `selector` does not match template \
+             `labels`",
             "spec.template.spec.containers: Required value"
         ]
     );
@@ -485,7 +483,7 @@ fn other_kinds_are_checked() {
             "rbac.authorization.k8s.io",
             "Role",
             json!({"rules": [{"apiGroups": [""], "resources": ["pods"]}]}),
-            "rules[0].verbs: Required value: verbs must contain at least one value",
+            "rules[0].verbs: Required value",
         ),
         (
             "rbac.authorization.k8s.io",

@@ -63,7 +63,9 @@ impl Format {
                 Some(_) => {}
             }
         }
-        Err(ApiError::not_acceptable("application/json"))
+        Err(ApiError::not_acceptable(
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        ))
     }
 }
 
@@ -90,7 +92,7 @@ pub(super) fn table(
         .map(|object| {
             let mut row = json!({"cells": table::cells(resource, object, now)});
             match include {
-                Include::Nothing => {}
+                Include::Nothing => row["object"] = Value::Null,
                 Include::Metadata => row["object"] = partial(object),
                 Include::Object => row["object"] = (**object).clone(),
             }

@@ -29,6 +29,12 @@ pub(crate) fn create(
     let warnings = shape(&at, schema.as_deref(), &mut object, options, None)?;
     check_namespace(shared, &at)?;
     system_metadata(shared, &at, &mut object, applied);
+    strategy::reset_status(resource, &mut object);
+    // What the server assigns from here on belongs to nobody.
+    if !applied {
+        let root = schema.as_ref().map(|schema| schema.node());
+        record_update(resource, root, None, &mut object, &options.writer);
+    }
     strategy::prepare_create(shared, resource, &mut object, options.dry_run)?;
     if let Some(schema) = &schema {
         let errors = schema.validate(&object, None);
@@ -37,10 +43,6 @@ pub(crate) fn create(
         }
     }
     strategy::check_create(shared, &at, &object)?;
-    if !applied {
-        let root = schema.as_ref().map(|schema| schema.node());
-        record_update(resource, root, None, &mut object, &options.writer);
-    }
     let location = at.location();
     if shared
         .store
@@ -94,6 +96,11 @@ fn identify(shared: &Shared, at: &mut At, object: &mut Value) -> Answer<()> {
         }]));
     }
     meta::set_metadata(object, "name", Some(at.name.clone().into()));
+    if !matches!(meta::text(object, "/metadata/resourceVersion"), "" | "0") {
+        return Err(ApiError::plain(
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
     check_name(at)?;
     let namespace = meta::namespace(object).to_owned();
     if resource.namespaced {

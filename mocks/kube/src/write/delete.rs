@@ -3,9 +3,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{At, strategy};
-use crate::request::Query;
+use crate::request::{Query, options_error};
+use crate::schema::FieldReason;
 use crate::shared::Shared;
-use crate::status::{Answer, ApiError};
+use crate::status::Answer;
 use crate::store::Refused;
 use crate::{events, meta};
 
@@ -56,10 +57,17 @@ impl DeleteOptions {
             Some("Foreground") => Some(Propagation::Foreground),
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
-                return Err(ApiError::bad_request(format!(
-                    "invalid DeleteOptions: propagationPolicy: Unsupported value: {other:?}: \
-                     supported values: \"Foreground\", \"Background\", \"Orphan\""
-                )));
+                let detail = format!(
+                    "Unsupported value: {other:?}: supported values: \"Foreground\", \
+                     \"Background\", \"Orphan\", \"nil\""
+                );
+                let reason = FieldReason::NotSupported;
+                return Err(options_error(
+                    "DeleteOptions",
+                    "propagationPolicy",
+                    reason,
+                    detail,
+                ));
             }
         };
         let dry = body.is_some_and(|b| meta::strings(b, "/dryRun").contains(&"All"));
@@ -68,7 +76,7 @@ impl DeleteOptions {
             propagation,
             uid: text("/preconditions/uid"),
             revision: text("/preconditions/resourceVersion"),
-            dry_run: dry || query.dry_run()?,
+            dry_run: dry || query.dry_run("DeleteOptions")?,
         })
     }
 
@@ -126,13 +134,16 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
         .pointer("/metadata/deletionGracePeriodSeconds")
         .and_then(Value::as_i64)
         .is_none_or(|before| grace < before);
-    if !already || shorter {
+    // A namespace has no grace: its content holds it.
+    let timed = !resource.is("", "Namespace");
+    if !already || (shorter && timed) {
         let at = shared.clock.now();
         let due = at
             .saturating_add(jiff::SignedDuration::from_secs(grace))
             .unwrap_or(at);
         meta::set_metadata(&mut new, "deletionTimestamp", Some(meta::time(due).into()));
-        meta::set_metadata(&mut new, "deletionGracePeriodSeconds", Some(json!(grace)));
+        let grace = timed.then(|| json!(grace));
+        meta::set_metadata(&mut new, "deletionGracePeriodSeconds", grace);
         if !already
             && let Some(generation) = live.pointer("/metadata/generation").and_then(Value::as_i64)
         {
@@ -148,6 +159,8 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
         }));
     }
     let revision = meta::revision(&live);
+    // A Pod is shown as it was marked before it went.
+    let marked = (gone && resource.is("", "Pod")).then(|| Arc::new(new.clone()));
     let result = if gone {
         shared.store.remove(&location, revision)
     } else if new == *live {
@@ -163,7 +176,7 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
                 strategy::after_write(shared, resource, &object);
             }
             Ok(Some(Deleted {
-                object: events::shown(resource, &object),
+                object: events::shown(resource, &marked.unwrap_or(object)),
                 gone,
             }))
         }
@@ -174,7 +187,7 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
 
 fn check_preconditions(at: &At, live: &Value, options: &DeleteOptions) -> Answer<()> {
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != meta::uid(live)) {
-        return Err(at.conflict(&format!(
+        return Err(at.conflict_of_kind(&format!(
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object \
              might have been deleted and then recreated",
             meta::uid(live)
@@ -182,7 +195,7 @@ fn check_preconditions(at: &At, live: &Value, options: &DeleteOptions) -> Answer
     }
     let is = meta::text(live, "/metadata/resourceVersion");
     if let Some(wanted) = options.revision.as_deref().filter(|wanted| *wanted != is) {
-        return Err(at.conflict(&format!(
+        return Err(at.conflict_of_kind(&format!(
             "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion \
              in record ({is}). The object might have been modified"
         )));

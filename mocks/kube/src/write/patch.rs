@@ -2,7 +2,6 @@ use serde_json::Value;
 
 use super::update::Proposed;
 use super::{At, WriteOptions, Written, create, update};
-use crate::schema::{FieldError, FieldReason};
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError};
 use crate::{apply, meta, strategic};
@@ -26,12 +25,7 @@ pub(crate) fn patch(
     let schema = at.resource.schema();
     let root = schema.as_ref().map(|schema| schema.node());
     if let Patch::Apply { config, force } = patch {
-        check_apply(at, config)?;
-        let mut config = config.clone();
-        if at.resource.namespaced && meta::namespace(&config).is_empty() {
-            meta::set_metadata(&mut config, "namespace", Some(at.namespace.clone().into()));
-        }
-        let config = &config;
+        check_apply(config)?;
         let location = at.location();
         let exists = shared
             .store
@@ -90,23 +84,28 @@ fn rejected() -> ApiError {
     ApiError::unprocessable("the server rejected our request due to an error in our request")
 }
 
-fn check_apply(at: &At, config: &Value) -> Answer<()> {
+fn check_apply(config: &Value) -> Answer<()> {
     if !config.is_object() {
         return Err(ApiError::bad_request(
             "error decoding YAML: an apply patch must be an object",
         ));
     }
-    if !meta::list(config, "/metadata/managedFields").is_empty() {
+    if config
+        .pointer("/metadata/managedFields")
+        .is_some_and(|held| !held.is_null())
+    {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
-    for (field, value) in [("apiVersion", "/apiVersion"), ("kind", "/kind")] {
-        if meta::text(config, value).is_empty() {
-            return Err(at.invalid(&[FieldError {
-                field: field.to_owned(),
-                reason: FieldReason::Required,
-                detail: "Required value: must be set in an apply patch".to_owned(),
-            }]));
-        }
+    let (version, kind) = (
+        meta::text(config, "/apiVersion"),
+        meta::text(config, "/kind"),
+    );
+    if version.is_empty() || kind.is_empty() {
+        // An empty group and version are printed with the slash between them.
+        let version = if version.is_empty() { "/" } else { version };
+        return Err(ApiError::bad_request(format!(
+            "invalid object type: {version}, Kind={kind}"
+        )));
     }
     Ok(())
 }

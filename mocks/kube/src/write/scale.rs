@@ -19,9 +19,13 @@ pub(crate) fn scale_of(at: &At, scale: &Scale, object: &Value) -> Value {
             "resourceVersion": metadata.get("resourceVersion"),
             "creationTimestamp": metadata["creationTimestamp"],
         },
-        "spec": {"replicas": number(&scale.replicas)},
+        "spec": {},
         "status": {"replicas": number(&scale.observed)},
     });
+    // `autoscaling/v1` leaves out a zero here, and not in the status.
+    if number(&scale.replicas) != 0 {
+        out["spec"]["replicas"] = number(&scale.replicas).into();
+    }
     if at.namespace.is_empty() {
         meta::set_metadata(&mut out, "namespace", None);
     }

@@ -18,6 +18,13 @@ const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 /// The default grace of Pods (`spec.terminationGracePeriodSeconds`).
 const POD_GRACE_SECONDS: i64 = 30;
 
+/// A new object has no status of its own where status is a subresource.
+pub(super) fn reset_status(resource: &Resource, object: &mut Value) {
+    if resource.status && !resource.is("", "Node") {
+        meta::remove(object, "status");
+    }
+}
+
 /// Completes a new object: first status, values that the server assigns.
 pub(super) fn prepare_create(
     shared: &Shared,
@@ -25,9 +32,6 @@ pub(super) fn prepare_create(
     object: &mut Value,
     dry_run: bool,
 ) -> Answer<()> {
-    if resource.status && !resource.is("", "Node") {
-        meta::remove(object, "status");
-    }
     if resource.custom {
         return Ok(());
     }
@@ -43,6 +47,7 @@ pub(super) fn prepare_create(
             object["status"] = json!({"phase": "Active"});
         }
         ("", "Pod") => {
+            admit_pod(object);
             object["status"] = json!({"phase": "Pending", "qosClass": qos_class(object)});
         }
         ("", "Service") => {
@@ -76,6 +81,38 @@ pub(super) fn prepare_create(
     Ok(())
 }
 
+/// What the admission of the real server adds to every Pod: the priority of Pods without a class, and
+/// how long it stays on a node that fails (`DefaultTolerationSeconds`).
+fn admit_pod(object: &mut Value) {
+    const PATIENCE_SECONDS: i64 = 300;
+    let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) else {
+        return;
+    };
+    meta::fill(spec, "priority", json!(0));
+    meta::fill(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
+    meta::fill(spec, "tolerations", json!([]));
+    let Some(tolerations) = spec["tolerations"].as_array_mut() else {
+        return;
+    };
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
+        let tolerated = tolerations.iter().any(|held| {
+            let effect = meta::text(held, "/effect");
+            matches!(meta::text(held, "/key"), "" | "*")
+                && meta::text(held, "/operator") == "Exists"
+                || meta::text(held, "/key") == key && matches!(effect, "" | "NoExecute")
+        });
+        if !tolerated {
+            tolerations.push(json!({
+                "key": key, "operator": "Exists", "effect": "NoExecute",
+                "tolerationSeconds": PATIENCE_SECONDS,
+            }));
+        }
+    }
+}
+
 /// Completes a changed object.
 pub(super) fn prepare_update(
     shared: &Shared,
@@ -88,6 +125,12 @@ pub(super) fn prepare_update(
     }
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Namespace") => {
+            if new.pointer("/spec/finalizers").is_none()
+                && let Some(held) = live.pointer("/spec/finalizers").cloned()
+                && let Some(spec) = meta::map_in(new, "spec")
+            {
+                spec.insert("finalizers".to_owned(), held);
+            }
             let name = meta::name(new).to_owned();
             if let Some(labels) = labels(new) {
                 labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());

@@ -21,11 +21,7 @@ pub(super) fn check(kind: &str, object: &Value, old: Option<&Value>, errors: &mu
                 && object.get("roleRef") != Some(before)
             {
                 let value = object.get("roleRef").cloned().unwrap_or_default();
-                errors.push(FieldError::invalid(
-                    "roleRef",
-                    &value,
-                    "cannot change roleRef",
-                ));
+                errors.push(FieldError::invalid("roleRef", &value, "field is immutable"));
             }
         }
         _ => {}
@@ -34,8 +30,7 @@ pub(super) fn check(kind: &str, object: &Value, old: Option<&Value>, errors: &mu
 
 fn rule(rule: &Value, namespaced: bool, path: &str, errors: &mut Vec<FieldError>) {
     if list(rule, "verbs").is_empty() {
-        let problem = "verbs must contain at least one value";
-        errors.push(FieldError::required(&format!("{path}.verbs"), problem));
+        errors.push(FieldError::required(&format!("{path}.verbs"), ""));
     }
     let urls = list(rule, "nonResourceURLs");
     if !urls.is_empty() {

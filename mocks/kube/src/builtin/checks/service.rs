@@ -48,6 +48,16 @@ pub(super) fn check(object: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
         }
     }
     self::ports(ports, kind, errors);
+    let ingress = object
+        .pointer("/status/loadBalancer/ingress")
+        .and_then(Value::as_array);
+    for (i, point) in ingress.into_iter().flatten().enumerate() {
+        let ip = word(point, "ip");
+        if !ip.is_empty() && ip.parse::<IpAddr>().is_err() {
+            let path = format!("status.loadBalancer.ingress[{i}].ip");
+            errors.push(FieldError::invalid_str(&path, ip, INVALID_IP));
+        }
+    }
     metadata::labels(spec.get("selector"), "spec.selector", errors);
     one_of(
         spec,

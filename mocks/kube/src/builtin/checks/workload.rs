@@ -24,7 +24,12 @@ pub(super) fn check(kind: &str, object: &Value, old: Option<&Value>, errors: &mu
         not_negative(spec, name, "spec", errors);
     }
     match spec.get("selector").filter(|s| !s.is_null()) {
-        None => errors.push(FieldError::required("spec.selector", "")),
+        None => {
+            errors.push(FieldError::required("spec.selector", ""));
+            // No selector selects nothing.
+            let labels = spec.pointer("/template/metadata/labels");
+            errors.push(unmatched(labels.filter(|labels| labels.is_object())));
+        }
         Some(selector) => {
             metadata::selector(selector, "spec.selector", errors);
             let count = |name: &str| match selector.get(name) {
@@ -75,12 +80,16 @@ fn matching(spec: &Value, selector: &Value, errors: &mut Vec<FieldError>) {
         .pointer("/template/metadata/labels")
         .filter(|l| l.is_object());
     if !metadata::selects(selector, labels.unwrap_or(&none)) {
-        errors.push(FieldError::invalid(
-            "spec.template.metadata.labels",
-            labels.unwrap_or(&Value::Null),
-            "`selector` does not match template `labels`",
-        ));
+        errors.push(unmatched(labels));
     }
+}
+
+fn unmatched(labels: Option<&Value>) -> FieldError {
+    FieldError::invalid(
+        "spec.template.metadata.labels",
+        labels.unwrap_or(&Value::Null),
+        "`selector` does not match template `labels`",
+    )
 }
 
 fn strategy(spec: &Value, errors: &mut Vec<FieldError>) {

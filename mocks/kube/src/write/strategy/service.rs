@@ -55,6 +55,15 @@ pub(super) fn allocate(
     } else {
         "IPv4"
     };
+    // Nothing is known of the endpoints of a Service that selects none: they may be of both families.
+    let selects = spec
+        .get("selector")
+        .and_then(Value::as_object)
+        .is_some_and(|selector| !selector.is_empty());
+    if address == "None" && !selects {
+        meta::fill(spec, "ipFamilies", json!(["IPv4", "IPv6"]));
+        meta::fill(spec, "ipFamilyPolicy", "RequireDualStack".into());
+    }
     meta::fill(spec, "ipFamilies", json!([family]));
     meta::fill(spec, "ipFamilyPolicy", "SingleStack".into());
     meta::fill(spec, "internalTrafficPolicy", "Cluster".into());

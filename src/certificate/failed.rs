@@ -1,0 +1,102 @@
+//! Attempts that failed: what that is called, and how long the next one waits.
+
+use std::time::Duration;
+
+use gatewright_core::ErrorClass;
+use gatewright_crds::cert_manager::{Certificate, CertificateStatus, names};
+use gatewright_crds::conditions;
+
+use super::acme::AcmeError;
+use super::decide::retry_after;
+use super::issuer::IssuerError;
+use super::keys::KeyError;
+use super::material::MaterialError;
+use crate::outside::Outside;
+use crate::retry::{delay, kube_class};
+
+/// Why an attempt ended without a certificate.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    #[error("{0}")]
+    Kubernetes(#[from] kube::Error),
+    #[error("{0}")]
+    Issuer(#[from] IssuerError),
+    #[error("{0}")]
+    Acme(#[from] AcmeError),
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    #[error("the certificate that was issued cannot be used: {0}")]
+    Material(#[from] MaterialError),
+    #[error("{0} is not acted on")]
+    NotSupported(String),
+}
+
+impl Failed {
+    pub(super) fn class(&self) -> ErrorClass {
+        match self {
+            Self::Kubernetes(error) => kube_class(error),
+            Self::Issuer(error) => error.class(),
+            Self::Acme(error) => error.class(),
+            Self::Key(_) | Self::NotSupported(_) => ErrorClass::Invalid,
+            Self::Material(_) => ErrorClass::Refused,
+        }
+    }
+
+    /// The condition's reason.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Kubernetes(_) => "KubernetesError",
+            Self::Issuer(error) => error.reason(),
+            Self::Acme(error) => error.reason(),
+            Self::Key(KeyError::NotMade(_)) | Self::NotSupported(_) => "NotSupported",
+            Self::Key(_) => "InvalidRequest",
+            Self::Material(_) => "UnusableCertificate",
+        }
+    }
+}
+
+/// How long to wait after the `attempts`th failure in a row.
+pub(super) fn wait_after(class: ErrorClass, attempts: i32, outside: &Outside) -> Duration {
+    match class {
+        // The authority counts these.
+        ErrorClass::Refused | ErrorClass::Throttled { .. } | ErrorClass::Quota => {
+            retry_after(attempts)
+        }
+        class => delay(class, u32::try_from(attempts).unwrap_or(1), &outside.random),
+    }
+}
+
+/// Whether the conditions tell of a failed attempt at what the spec of this generation asks for.
+/// A wish for a new certificate that came after it is told instead.
+pub(super) fn failed_before(held: &CertificateStatus, generation: Option<i64>) -> bool {
+    let issuing = conditions::get(&held.conditions, names::ISSUING);
+    held.last_failure_time.is_some()
+        && issuing.is_some_and(|issuing| {
+            issuing.status == "True"
+                && issuing.observed_generation == generation
+                && issuing.reason != "ManuallyTriggered"
+        })
+}
+
+/// How long a Certificate whose last attempt failed still has to wait.
+pub(super) fn still_waiting(
+    held: &CertificateStatus,
+    certificate: &Certificate,
+    now: jiff::Timestamp,
+) -> Option<Duration> {
+    let issuing = conditions::get(&held.conditions, names::ISSUING)?;
+    let failed_at = held.last_failure_time.as_ref()?.0;
+    let attempts = held.failed_issuance_attempts?;
+    let refused = matches!(
+        issuing.reason.as_str(),
+        "ValidationFailed" | "RateLimited" | "AcmeError" | "UnusableCertificate"
+    );
+    if !refused || issuing.observed_generation != certificate.metadata.generation {
+        return None;
+    }
+    let until =
+        failed_at.saturating_add(jiff::SignedDuration::try_from(retry_after(attempts)).ok()?);
+    Duration::try_from(until.ok()?.duration_since(now))
+        .ok()
+        .filter(|wait| !wait.is_zero())
+}
