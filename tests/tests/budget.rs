@@ -1,5 +1,10 @@
 //! How many cloud calls each case takes, exactly: lb-controllers.md, 3.8. More is a failure, and so
 //! is fewer, so that a better figure gets written down here.
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a failed step is a failed test, and what was tried stands in the output"
+)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

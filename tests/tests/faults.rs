@@ -1,5 +1,11 @@
 //! Every action of the load balancer API with every fault, on the way through a life of a load
 //! balancer: create, change, shrink, delete. The end of each stage is the same as without the fault.
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a failed step is a failed test, and what was tried stands in the output"
+)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,5 +1,9 @@
 //! Bad input and broken surroundings: refused with the field, or told in a condition with the cause
 //! and an event, with nothing half made; and mended without a restart.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step is a failed test, and what was tried stands in the output"
+)]
 
 use std::time::Duration;
 

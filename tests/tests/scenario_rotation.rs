@@ -1,4 +1,8 @@
 //! Rotations that are asked for.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step is a failed test, and what was tried stands in the output"
+)]
 
 use std::time::Duration;
 

@@ -137,6 +137,10 @@ pub(crate) fn apply(
 
     let difference = compare(base, &merged, root, !resource.custom);
     let changed = owned(difference.added.union(&difference.modified));
+    if changed.is_empty() && owned(difference.removed.clone()).is_empty() {
+        // Who only comes to share what is there already gets no time.
+        managers.forget_time(&mine, &last);
+    }
     if !force {
         managers.check(&mine, &changed)?;
     }

@@ -1,8 +1,10 @@
 //! What is served, as clients ask for it: `/api`, `/apis`, `/version`.
 
+use base64::Engine as _;
 use http::StatusCode;
 use http::header::ACCEPT;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::dispatch::{Reply, json as json_reply};
 use crate::kinds::{Kinds, Resource};
@@ -24,6 +26,30 @@ const VERBS: &[&str] = &[
     "update",
     "watch",
 ];
+
+/// The order of a custom kind's verbs.
+const CUSTOM_VERBS: &[&str] = &[
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
+
+/// What tells that a kind is stored in another version than before (`discovery.StorageVersionHash`).
+fn storage_hash(resource: &Resource) -> String {
+    // Both kinds of events are stored as the older one.
+    let (group, version) = match (resource.kind.as_str(), resource.custom) {
+        ("Event", false) => ("", "v1"),
+        _ => (resource.group.as_str(), resource.version.as_str()),
+    };
+    let stored = format!("{group}/{version}/{}", resource.kind);
+    let digest = Sha256::digest(stored.as_bytes());
+    base64::engine::general_purpose::STANDARD.encode(&digest[..8])
+}
 
 /// `/version`.
 pub(crate) fn version() -> Value {
@@ -136,17 +162,24 @@ fn resources(kinds: &Kinds, group: &str, version: &str) -> Answer<Value> {
         .iter()
         .filter(|r| r.group == group && r.version == version)
     {
-        list.push(named(
+        let mut entry = named(
             json!({
                 "name": resource.plural,
                 "singularName": resource.singular,
                 "namespaced": resource.namespaced,
                 "kind": resource.kind,
-                "verbs": VERBS,
+                "verbs": if resource.custom { CUSTOM_VERBS } else { VERBS },
             }),
             resource,
-        ));
-        for subresource in resource.subresources() {
+        );
+        entry["storageVersionHash"] = storage_hash(resource).into();
+        list.push(entry);
+        let mut subresources = resource.subresources();
+        if resource.custom {
+            // Those of custom kinds are not sorted: the status comes first.
+            subresources.sort_by_key(|subresource| *subresource != "status");
+        }
+        for subresource in subresources {
             let (group, version, kind) = response_kind(resource, subresource);
             let mut entry = json!({
                 "name": format!("{}/{subresource}", resource.plural),

@@ -219,6 +219,10 @@ pub(crate) fn list_value(
 ) -> Value {
     let resource = &*at.resource;
     let mut metadata = json!({"resourceVersion": revision.to_string()});
+    if resource.custom && matches!(format, Format::Object) {
+        // The lists of custom kinds always say it.
+        metadata["continue"] = "".into();
+    }
     if let Some((token, remaining)) = more {
         metadata["continue"] = token.into();
         if let Some(remaining) = remaining {

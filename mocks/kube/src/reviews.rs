@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::bodies;
 use crate::request::{Request, ResourcePath};
+use crate::schema::{FieldError, FieldReason};
 use crate::status::{Answer, ApiError};
 
 const USER: &str = "kubernetes-admin";
@@ -60,7 +61,24 @@ pub(crate) fn answer(
     if request.parts.method != Method::POST {
         return Some(Err(ApiError::method_not_allowed()));
     }
-    Some(bodies::object(request, body).map(|review| complete(review, kind)))
+    let review = match bodies::object(request, body) {
+        Ok(review) => review,
+        Err(error) => return Some(Err(error)),
+    };
+    if kind.ends_with("AccessReview") {
+        let asked = |name: &str| review.pointer(&format!("/spec/{name}")).is_some();
+        if asked("resourceAttributes") == asked("nonResourceAttributes") {
+            let errors = [FieldError {
+                field: "spec".to_owned(),
+                reason: FieldReason::Invalid,
+                detail: "Invalid value: null: exactly one of nonResourceAttributes or \
+                         resourceAttributes must be specified"
+                    .to_owned(),
+            }];
+            return Some(Err(ApiError::invalid("", &path.group, "", &errors)));
+        }
+    }
+    Some(Ok(complete(review, kind)))
 }
 
 fn complete(mut review: Value, kind: &str) -> Value {

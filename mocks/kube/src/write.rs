@@ -62,12 +62,10 @@ impl At {
     }
 
     fn invalid(&self, errors: &[FieldError]) -> ApiError {
-        ApiError::invalid(
-            &self.resource.kind,
-            &self.resource.group,
-            &self.name,
-            errors,
-        )
+        // Both kinds of events are checked as the older one, which has no group.
+        let events = self.resource.is("events.k8s.io", "Event");
+        let group = if events { "" } else { &self.resource.group };
+        ApiError::invalid(&self.resource.kind, group, &self.name, errors)
     }
 
     fn refused(&self, refused: Refused) -> ApiError {

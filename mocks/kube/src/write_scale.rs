@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::dispatch::{Reply, json as json_reply};
 use crate::request::Request;
+use crate::schema::{FieldError, FieldReason};
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError, success};
 use crate::write::{self, At, DeleteOptions, Patch, Proposed, WriteOptions, scale_of};
@@ -35,6 +36,10 @@ pub(crate) fn change(
     options: &WriteOptions,
 ) -> Answer<Reply> {
     let scale = at.resource.scale.as_ref().ok_or_else(ApiError::no_route)?;
+    // The real server loses the time on the way from the Scale to the object.
+    let mut options = options.clone();
+    options.writer.time.clear();
+    let options = &options;
     let patch = match request.verb() {
         "update" => None,
         _ => Some(bodies::patch(request, &at.resource, body)?),
@@ -66,9 +71,13 @@ pub(crate) fn change(
             .and_then(Value::as_i64)
             .unwrap_or(0);
         if replicas < 0 {
-            return Err(ApiError::bad_request(
-                "spec.replicas: Invalid value: must be greater than or equal to 0",
-            ));
+            let errors = [FieldError {
+                field: scale.replicas.replace('/', "."),
+                reason: FieldReason::Invalid,
+                detail: format!("Invalid value: {replicas}: should be a non-negative integer"),
+            }];
+            let (kind, group) = (&at.resource.kind, &at.resource.group);
+            return Err(ApiError::invalid(kind, group, &at.name, &errors));
         }
         let mut object = live.clone();
         set(&mut object, &scale.replicas, json!(replicas));

@@ -29,7 +29,7 @@ pub(crate) struct Writer {
     pub(crate) manager: String,
     pub(crate) subresource: String,
     pub(crate) api_version: String,
-    /// RFC 3339, whole seconds.
+    /// RFC 3339, whole seconds. Empty where the real server writes no time.
     pub(crate) time: String,
 }
 
@@ -108,10 +108,12 @@ impl Managers {
                         Operation::Update => "Update",
                     },
                     "apiVersion": managed.api_version,
-                    "time": managed.time,
-                    "fieldsType": "FieldsV1",
-                    "fieldsV1": managed.set.write(),
                 });
+                if !managed.time.is_empty() {
+                    entry["time"] = managed.time.clone().into();
+                }
+                entry["fieldsType"] = "FieldsV1".into();
+                entry["fieldsV1"] = managed.set.write();
                 if !key.subresource.is_empty() {
                     entry["subresource"] = key.subresource.clone().into();
                 }
@@ -151,6 +153,13 @@ impl Managers {
                 time,
             },
         );
+    }
+
+    /// Takes the time from an entry that is another than `before`.
+    pub(super) fn forget_time(&mut self, key: &Key, before: &FieldSet) {
+        if let Some(managed) = self.0.get_mut(key).filter(|managed| managed.set != *before) {
+            managed.time.clear();
+        }
     }
 
     /// All that anybody owns.

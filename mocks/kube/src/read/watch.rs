@@ -66,7 +66,7 @@ pub(crate) fn watch(
     let bookmarks = query.flag("allowWatchBookmarks");
     let send_initial = query.get("sendInitialEvents").map(|value| value == "true");
     check_initial_events(send_initial, query.get("resourceVersionMatch"))?;
-    let wanted = query.number("resourceVersion")?.unwrap_or(0);
+    let wanted = watched_from(query.get("resourceVersion"))?;
     let changed = shared.store.subscribe(&at.resource.collection);
     let current = shared.store.revision();
     if wanted > current {
@@ -107,7 +107,7 @@ pub(crate) fn watch(
         format: Format::of(request)?,
         cursor,
         initial,
-        initial_end: synthetic && send_initial == Some(true),
+        initial_end: synthetic && send_initial == Some(true) && bookmarks,
         bookmarks,
         next_bookmark: later(now, BOOKMARK_EVERY),
         deadline: later(now, Duration::from_secs(seconds)),
@@ -130,6 +130,18 @@ pub(crate) fn watch(
         HeaderValue::from_static("no-cache, private"),
     );
     Ok(reply)
+}
+
+/// The revision after which a watch begins. One that is none is a failure of the real server's cache.
+fn watched_from(text: Option<&str>) -> Answer<u64> {
+    text.map_or(Ok(0), |text| {
+        text.parse().map_err(|_| {
+            ApiError::plain(format!(
+                "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: \
+                 invalid syntax"
+            ))
+        })
+    })
 }
 
 fn later(now: Timestamp, time: Duration) -> Timestamp {
@@ -337,7 +349,6 @@ impl Watch {
         }
         let mut metadata = json!({
             "resourceVersion": self.cursor.to_string(),
-            "creationTimestamp": null,
         });
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});

@@ -115,7 +115,6 @@ pub(super) fn of(resource: &Resource) -> Option<Columns> {
 /// Columns that hold whole numbers.
 pub(super) fn is_number(column: &str) -> bool {
     const NUMBERS: &[&str] = &[
-        "Data",
         "Secrets",
         "Count",
         "Up-to-date",

@@ -183,11 +183,14 @@ fn check_identity(at: &At, live: &Value, new: &mut Value, conditional: bool) -> 
     }
     let version = meta::text(new, "/metadata/resourceVersion");
     if version.is_empty() && conditional && at.resource.custom {
-        return Err(at.invalid(&[FieldError {
+        let errors = [FieldError {
             field: "metadata.resourceVersion".to_owned(),
             reason: FieldReason::Invalid,
             detail: "Invalid value: 0: must be specified for an update".to_owned(),
-        }]));
+        }];
+        // This refusal names the resource and not the kind.
+        let (plural, group) = (&at.resource.plural, &at.resource.group);
+        return Err(ApiError::invalid(plural, group, &at.name, &errors));
     }
     if !version.is_empty() && version != meta::text(live, "/metadata/resourceVersion") {
         return Err(at.modified());
