@@ -16,15 +16,38 @@ const FOR_A_PERSON: Duration = Duration::from_mins(2);
 
 /// Failures in a row, by object.
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<BTreeMap<String, u32>>);
+pub struct Failures(Mutex<BTreeMap<String, Failure>>);
+
+#[derive(Debug, Default)]
+struct Failure {
+    count: u32,
+    /// The resource version under which the failure was told, and until when to wait after it.
+    told: Option<(String, Duration)>,
+}
 
 impl Failures {
     /// Counts a failure of `key` and says how long to wait.
     pub fn failed(&self, key: &str, class: ErrorClass, random: &Random) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(key.to_owned()).or_default();
-        *count = count.saturating_add(1);
-        delay(class, *count, random)
+        let failure = failures.entry(key.to_owned()).or_default();
+        failure.count = failure.count.saturating_add(1);
+        delay(class, failure.count, random)
+    }
+
+    /// The failure of `key` was written into the object's status, which now has `version`. The
+    /// next try is at `until` on the clock.
+    pub fn told(&self, key: &str, version: String, until: Duration) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.entry(key.to_owned()).or_default().told = Some((version, until));
+    }
+
+    /// How long `key` has to wait when it was woken by nothing but our own telling of its failure:
+    /// a text that differs from try to try would otherwise make each the cause of the next.
+    pub fn echo(&self, key: &str, version: &str, now: Duration) -> Option<Duration> {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = &mut failures.get_mut(key)?.told;
+        let (_, until) = told.take_if(|(told, _)| told == version)?;
+        until.checked_sub(now).filter(|left| !left.is_zero())
     }
 
     /// Forgets the failures of `key`.
@@ -78,6 +101,34 @@ mod tests {
         }
         failures.succeeded("a");
         assert!(failures.failed("a", ErrorClass::Transient, &random) <= BASE * 3);
+    }
+
+    #[test]
+    fn our_own_telling_of_a_failure_is_no_reason_to_try_again() {
+        let (failures, random) = (Failures::default(), Random::seeded(1));
+        let second = Duration::from_secs(1);
+        failures.failed("a", ErrorClass::Refused, &random);
+        failures.told("a", "7".into(), second * 9);
+        assert_eq!(
+            failures.echo("a", "6", second),
+            None,
+            "somebody else's write"
+        );
+        assert_eq!(failures.echo("a", "7", second), Some(second * 8));
+        assert_eq!(
+            failures.echo("a", "7", second),
+            None,
+            "whatever wakes it next is no echo"
+        );
+        failures.told("a", "8".into(), second * 9);
+        assert_eq!(
+            failures.echo("a", "8", second * 9),
+            None,
+            "its time has come"
+        );
+        failures.told("a", "9".into(), second * 9);
+        failures.succeeded("a");
+        assert_eq!(failures.echo("a", "9", second), None);
     }
 
     #[test]

@@ -97,6 +97,13 @@ pub(super) fn retry_after(attempt: i32) -> Duration {
     Duration::from_mins(1 << doublings).min(Duration::from_hours(1))
 }
 
+/// How long to wait after the `attempt`th failure in a row (from 1) that no authority counts: a
+/// second, doubling, at most a minute.
+pub(super) fn retry_soon_after(attempt: i32) -> Duration {
+    let doublings = u32::try_from(attempt.max(1) - 1).unwrap_or(0).min(6);
+    Duration::from_secs(1 << doublings).min(Duration::from_mins(1))
+}
+
 #[cfg(test)]
 mod tests {
     use gatewright_crds::GoDuration;
@@ -198,5 +205,7 @@ mod tests {
         assert_eq!(retry_after(1), Duration::from_mins(1));
         assert_eq!(retry_after(3), Duration::from_mins(4));
         assert_eq!(retry_after(50), Duration::from_hours(1));
+        assert_eq!(retry_soon_after(1), Duration::from_secs(1));
+        assert_eq!(retry_soon_after(50), Duration::from_mins(1));
     }
 }

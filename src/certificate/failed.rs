@@ -7,7 +7,7 @@ use gatewright_crds::cert_manager::{Certificate, CertificateStatus, names};
 use gatewright_crds::conditions;
 
 use super::acme::AcmeError;
-use super::decide::retry_after;
+use super::decide::{retry_after, retry_soon_after};
 use super::issuer::IssuerError;
 use super::keys::KeyError;
 use super::material::MaterialError;
@@ -87,15 +87,19 @@ pub(super) fn still_waiting(
     let issuing = conditions::get(&held.conditions, names::ISSUING)?;
     let failed_at = held.last_failure_time.as_ref()?.0;
     let attempts = held.failed_issuance_attempts?;
-    let refused = matches!(
-        issuing.reason.as_str(),
-        "ValidationFailed" | "RateLimited" | "AcmeError" | "UnusableCertificate"
-    );
-    if !refused || issuing.observed_generation != certificate.metadata.generation {
+    if issuing.reason == "ManuallyTriggered"
+        || issuing.observed_generation != certificate.metadata.generation
+    {
         return None;
     }
-    let until =
-        failed_at.saturating_add(jiff::SignedDuration::try_from(retry_after(attempts)).ok()?);
+    // The write that told the failure wakes us too.
+    let pause = match issuing.reason.as_str() {
+        "ValidationFailed" | "RateLimited" | "AcmeError" | "UnusableCertificate" => {
+            retry_after(attempts)
+        }
+        _ => retry_soon_after(attempts),
+    };
+    let until = failed_at.saturating_add(jiff::SignedDuration::try_from(pause).ok()?);
     Duration::try_from(until.ok()?.duration_since(now))
         .ok()
         .filter(|wait| !wait.is_zero())

@@ -123,6 +123,11 @@ impl Controller {
             return Ok(Action::await_change());
         }
         let key = service.uid().unwrap_or_default();
+        let now = self.outside.clock.elapsed();
+        let version = service.resource_version().unwrap_or_default();
+        if let Some(left) = self.failures.echo(&key, &version, now) {
+            return Ok(Action::requeue(left));
+        }
         let action = match self.pass(&service).await {
             Ok(wake) => {
                 self.failures.succeeded(&key);
@@ -132,7 +137,10 @@ impl Controller {
                 let wait = self
                     .failures
                     .failed(&key, failed.class(), &self.outside.random);
-                self.report_failure(&service, &failed).await;
+                if let Some(version) = self.report_failure(&service, &failed).await {
+                    let until = self.outside.clock.elapsed() + wait;
+                    self.failures.told(&key, version, until);
+                }
                 Action::requeue(wait)
             }
         };
@@ -341,7 +349,8 @@ impl Controller {
         Ok(())
     }
 
-    async fn report_failure(&self, service: &Service, failed: &Failed) {
+    /// Tells the failure where it differs from what is told; gives the Service's new version then.
+    async fn report_failure(&self, service: &Service, failed: &Failed) -> Option<String> {
         let message = failed.to_string();
         tracing::warn!(
             service = service.name_any(),
@@ -362,16 +371,18 @@ impl Controller {
             .filter_map(|held| serde_json::to_value(held).ok())
             .collect();
         match self.write_status(service, finding, ingress).await {
-            Ok(true) => {
+            Ok(Some(written)) => {
                 let about = service.object_ref(&());
                 let events = &self.outside.events;
                 events
                     .warning(&about, failed.reason(), "SyncLoadBalancer", &message)
                     .await;
+                written.resource_version()
             }
-            Ok(false) => {}
+            Ok(None) => None,
             Err(error) => {
                 tracing::warn!(service = service.name_any(), %error, "status not written");
+                None
             }
         }
     }
@@ -408,13 +419,14 @@ impl Controller {
             .await;
     }
 
-    /// Writes condition and addresses if they differ from what the Service shows; says whether.
+    /// Writes condition and addresses if they differ from what the Service shows; gives what was
+    /// written.
     async fn write_status(
         &self,
         service: &Service,
         finding: Finding,
         ingress: Vec<serde_json::Value>,
-    ) -> kube::Result<bool> {
+    ) -> kube::Result<Option<Service>> {
         let status = service.status.clone().unwrap_or_default();
         let mut held: Vec<Condition> = status.conditions.unwrap_or_default();
         held.retain(|condition| condition.type_ == CONDITION);
@@ -430,11 +442,12 @@ impl Controller {
             .filter_map(|held| held["ip"].as_str().map(str::to_owned))
             .collect();
         if !changed && shown == wanted {
-            return Ok(false);
+            return Ok(None);
         }
         let status = json!({ "conditions": held, "loadBalancer": { "ingress": ingress } });
-        apply_status(&self.outside.kube, FIELD_MANAGER, service, &status).await?;
-        Ok(true)
+        apply_status(&self.outside.kube, FIELD_MANAGER, service, &status)
+            .await
+            .map(Some)
     }
 }
 

@@ -6,7 +6,6 @@ mod pebble;
 mod process;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use gatewright::laptop::{NAMESPACE, REGION, Slot, apply_object, apply_yaml};
@@ -22,6 +21,7 @@ use tokio::net::TcpListener;
 
 pub use control_plane::ControlPlane;
 pub use pebble::Pebble;
+use process::Directory;
 pub use process::{Process, gatewright, tool};
 
 use crate::{EXAMPLES, INTERNAL, PUBLIC, envoy, log};
@@ -47,7 +47,7 @@ pub struct Cluster {
     pub pebble: Pebble,
     pub daemon: Process,
     tasks: Tasks,
-    directory: PathBuf,
+    _directory: Directory,
     _slot: Slot,
 }
 
@@ -59,14 +59,7 @@ impl Cluster {
     pub async fn start() -> Self {
         log();
         let slot = Slot::find().expect("a free range of loopback addresses");
-        let name = format!(
-            "gatewright-cluster-{}-{}",
-            std::process::id(),
-            slot.number()
-        );
-        let directory = std::env::temp_dir().join(name);
-        drop(std::fs::remove_dir_all(&directory));
-        std::fs::create_dir_all(&directory).expect("a directory");
+        let directory = Directory::make("cluster", slot.number());
         let (clock, random, tasks) = (Clock::system(), Random::system(), Tasks::new());
 
         let control_plane = ControlPlane::start_at(
@@ -133,7 +126,7 @@ impl Cluster {
             pebble,
             daemon,
             tasks,
-            directory,
+            _directory: directory,
             _slot: slot,
         }
     }
@@ -283,7 +276,6 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             eprintln!("the daemon's log:\n{}", self.daemon.last_words());
         }
-        drop(std::fs::remove_dir_all(&self.directory));
     }
 }
 

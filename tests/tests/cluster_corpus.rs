@@ -93,6 +93,10 @@ fn differ(path: &str, ours: &Value, theirs: &Value, found: &mut String) {
                 differ(&format!("{path}.{index}"), ours, theirs, found);
             }
         }
+        (Value::Array(ours), Value::Array(theirs)) => {
+            let (ours, theirs) = (ours.len(), theirs.len());
+            writeln!(found, "  {path} has {ours} elements instead of {theirs}").unwrap();
+        }
         _ if ours == theirs => {}
         _ => writeln!(found, "  {path} is\n    {ours}\n  instead of\n    {theirs}").unwrap(),
     }

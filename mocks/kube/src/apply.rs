@@ -140,6 +140,8 @@ pub(crate) fn apply(
     if changed.is_empty() && owned(difference.removed.clone()).is_empty() {
         // Who only comes to share what is there already gets no time.
         managers.forget_time(&mine, &last);
+    } else {
+        managers.give_time(&mine, writer);
     }
     if !force {
         managers.check(&mine, &changed)?;

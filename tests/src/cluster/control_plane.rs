@@ -9,7 +9,7 @@ use gatewright::laptop::Slot;
 use gatewright_seams::Clock;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use super::process::{Process, tool};
+use super::process::{Directory, Process, tool};
 
 /// How long the API server gets to be ready: three seconds on an idle machine.
 const READY_LIMIT: Duration = Duration::from_mins(3);
@@ -22,7 +22,8 @@ pub struct ControlPlane {
     layout: Layout,
     client: kube::Client,
     programs: Vec<(Role, Process)>,
-    slot_held: Option<Slot>,
+    /// What only it uses.
+    own: Option<(Directory, Slot)>,
 }
 
 impl ControlPlane {
@@ -32,15 +33,10 @@ impl ControlPlane {
     /// It is not ready within three minutes.
     pub async fn start() -> Self {
         let slot = Slot::find().expect("a free range of loopback addresses");
-        let name = format!(
-            "gatewright-control-plane-{}-{}",
-            std::process::id(),
-            slot.number()
-        );
-        let directory = std::env::temp_dir().join(name);
+        let directory = Directory::make("control-plane", slot.number());
         let clock = Clock::system();
-        let mut this = Self::start_at(clock, slot.daemon(), directory, &[]).await;
-        this.slot_held = Some(slot);
+        let mut this = Self::start_at(clock, slot.daemon(), directory.join("state"), &[]).await;
+        this.own = Some((directory, slot));
         this
     }
 
@@ -86,7 +82,7 @@ impl ControlPlane {
             layout,
             client: client.expect("an API server"),
             programs,
-            slot_held: None,
+            own: None,
         }
     }
 

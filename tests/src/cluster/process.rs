@@ -1,7 +1,8 @@
 //! A real program beside the test: started with its output in a file, ended with the test.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use gatewright_seams::Clock;
@@ -85,38 +86,84 @@ pub fn tool(name: &str) -> PathBuf {
 }
 
 /// The `gatewright` program, built from the sources as they are; or the one that
-/// `GATEWRIGHT_PROGRAM` names, whatever its age.
+/// `GATEWRIGHT_PROGRAM` names.
 ///
 /// # Panics
-/// It is missing, or older than a source file.
+/// It cannot be built.
 pub fn gatewright() -> PathBuf {
-    if let Some(program) = std::env::var_os("GATEWRIGHT_PROGRAM") {
-        return program.into();
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    match std::env::var_os("GATEWRIGHT_PROGRAM") {
+        Some(program) => program.into(),
+        None => BUILT.get_or_init(build).clone(),
     }
+}
+
+/// The program belongs to another package than the tests, so cargo does not build it for them.
+fn build() -> PathBuf {
     let test = std::env::current_exe().expect("this program's path");
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/PROFILE/deps/TEST");
-    let program = folder.join("gatewright");
-    let how = "run `cargo build -p gatewright`; `cargo xtask test` does";
-    // Beside the program cargo lists the files it was built from: PROGRAM: FILE FILE ...
-    let sources = std::fs::read_to_string(folder.join("gatewright.d"));
-    let sources = sources.unwrap_or_else(|_| panic!("no {}: {how}", program.display()));
-    let changed = |file: &Path| {
-        std::fs::metadata(file)
-            .and_then(|meta| meta.modified())
-            .ok()
-    };
-    let built = changed(&program);
-    let newer = sources
-        .split_whitespace()
-        .skip(1)
-        .find(|source| changed(Path::new(source)) > built);
+    // TARGET/PROFILE/deps/TEST
+    let folder = test.ancestors().nth(2).expect("the folder of a profile");
+    let target = folder.parent().expect("the target folder");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "gatewright",
+            "--bin",
+            "gatewright",
+        ])
+        .arg("--target-dir")
+        .arg(target);
+    if folder.file_name().is_some_and(|name| name == "release") {
+        command.arg("--release");
+    }
+    // Build scripts ask to be run again when one of these changes, which are those of the test.
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        let of_test = name_text.starts_with("CARGO_PKG_")
+            || name_text.starts_with("CARGO_MANIFEST_")
+            || [
+                "CARGO_PRIMARY_PACKAGE",
+                "CARGO_CRATE_NAME",
+                "CARGO_BIN_NAME",
+            ]
+            .contains(&&*name_text);
+        if of_test {
+            command.env_remove(&name);
+        }
+    }
+    let built = command.status();
     assert!(
-        newer.is_none(),
-        "{} is older than {newer:?}: {how}",
-        program.display()
+        built.is_ok_and(|status| status.success()),
+        "gatewright could not be built"
     );
-    program
+    folder.join("gatewright")
+}
+
+/// A directory of a test's own, removed when this is dropped.
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    /// Makes `NAME-PROCESS-NUMBER` among the temporary files, empty.
+    pub(super) fn make(name: &str, number: u8) -> Self {
+        let name = format!("gatewright-{name}-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        drop(std::fs::remove_dir_all(&path));
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }

@@ -19,9 +19,15 @@ const OPAQUE: [(&str, &str); 9] = [
 /// Makes a body plain.
 pub(super) fn plain(value: &mut Value) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(plain),
+        Value::Array(items) => {
+            items.retain(|item| !is_idle_bookmark(item));
+            items.iter_mut().for_each(plain);
+        }
         Value::Object(fields) => {
             ungenerate(fields);
+            if let Some(Value::Array(cells)) = fields.get_mut("cells") {
+                cells.iter_mut().for_each(ageless);
+            }
             for (name, stands_for) in OPAQUE {
                 if let Some(Value::String(text)) = fields.get_mut(name)
                     && !text.is_empty()
@@ -33,6 +39,25 @@ pub(super) fn plain(value: &mut Value) {
             fields.values_mut().for_each(plain);
         }
         _ => {}
+    }
+}
+
+/// A bookmark of a watch in which nothing happens: a server sends one when it likes. That of the end of
+/// the first events is another matter.
+fn is_idle_bookmark(event: &Value) -> bool {
+    event["type"] == "BOOKMARK" && event.pointer("/object/metadata/annotations").is_none()
+}
+
+/// An age in a table, such as `5s` or `2m10s`.
+fn ageless(cell: &mut Value) {
+    if let Value::String(text) = cell
+        && text.starts_with(|c: char| c.is_ascii_digit())
+        && text.ends_with(['s', 'm', 'h', 'd'])
+        && text
+            .chars()
+            .all(|c| c.is_ascii_digit() || "smhd".contains(c))
+    {
+        "AGE".clone_into(text);
     }
 }
 
@@ -76,6 +101,15 @@ pub(super) fn remove(value: &mut Value, path: &str) {
     match (value, rest) {
         (Value::Array(items), Some(rest)) if word == "*" => {
             for item in items {
+                remove(item, rest);
+            }
+        }
+        (Value::Array(items), Some(rest)) => {
+            if let Some(item) = word
+                .parse()
+                .ok()
+                .and_then(|index: usize| items.get_mut(index))
+            {
                 remove(item, rest);
             }
         }

@@ -69,6 +69,12 @@ impl Crossings {
         self.reached.send_replace(None);
     }
 
+    /// All requests return again.
+    pub fn never_stop(&self) {
+        self.seen().stop = None;
+        self.reached.send_replace(None);
+    }
+
     /// Waits until the request to stop at is made; returns what it is.
     pub async fn reached(&self) -> String {
         let mut reached = self.reached.subscribe();

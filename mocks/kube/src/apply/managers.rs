@@ -162,6 +162,17 @@ impl Managers {
         }
     }
 
+    /// Gives an entry the time that it lacks.
+    pub(super) fn give_time(&mut self, key: &Key, writer: &Writer) {
+        if let Some(managed) = self
+            .0
+            .get_mut(key)
+            .filter(|managed| managed.time.is_empty())
+        {
+            managed.time.clone_from(&writer.time);
+        }
+    }
+
     /// All that anybody owns.
     pub(super) fn union(&self) -> FieldSet {
         self.0

@@ -248,7 +248,14 @@ fn column(column: &Value) -> Column {
         name: meta::text(column, "/name").to_owned(),
         kind: meta::text(column, "/type").to_owned(),
         format: meta::text(column, "/format").to_owned(),
-        description: meta::text(column, "/description").to_owned(),
+        description: match meta::text(column, "/description") {
+            // What the real server says of a column that says nothing of itself.
+            "" => format!(
+                "Custom resource definition column (in JSONPath format): {}",
+                meta::text(column, "/jsonPath")
+            ),
+            own => own.to_owned(),
+        },
         priority: column["priority"].as_i64().unwrap_or(0),
         path: meta::text(column, "/jsonPath").to_owned(),
     }
