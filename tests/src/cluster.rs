@@ -12,6 +12,7 @@ use gatewright::laptop::{NAMESPACE, REGION, Slot, apply_object, apply_yaml};
 use gatewright::runner::Runner;
 use gatewright_crds::cert_manager::{Certificate, names};
 use gatewright_crds::conditions;
+use gatewright_crds::istio_gateway::DRAIN_TIMEOUT_SECONDS;
 use gatewright_seams::{AddressMap, Clock, Random, Tasks};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
@@ -158,8 +159,11 @@ impl Cluster {
 
     async fn apply(&self, documents: &[&str]) {
         for yaml in documents {
-            // Each replaced proxy waits for this long.
+            // Each proxy that leaves takes this long, behind its load balancers and by itself.
             let yaml = yaml.replace("drain-timeout: \"30\"", "drain-timeout: \"10\"");
+            let own = format!("annotations: {{ {DRAIN_TIMEOUT_SECONDS}: \"10\" }}");
+            let name = "  name: ingressgateway\n";
+            let yaml = yaml.replacen(name, &format!("{name}  {own}\n"), 1);
             apply_yaml(&self.kube(), &yaml)
                 .await
                 .expect("an object of the quickstart");
