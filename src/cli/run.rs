@@ -152,7 +152,7 @@ impl<'a> Cloud<'a> {
                 .with_context(|| format!("region {:?} makes no host name", self.region))?,
         };
         let options = ClientOptions::new(key, self.region, endpoint);
-        let transport = https_transport(tasks).context("preparing HTTPS to the cloud")?;
+        let transport = https_transport(tasks, &[]).context("preparing HTTPS to the cloud")?;
         let client = Client::new(options, transport, clock, random);
         Ok(Arc::new(Clb::new(
             client,

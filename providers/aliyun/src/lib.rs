@@ -6,5 +6,5 @@ pub mod sign;
 
 pub use clb::{Clb, ClbOptions};
 pub use client::credentials::Credentials;
-pub use client::transport::{NotSent, Transport, https_transport};
+pub use client::transport::{NotSent, Transport, TransportError, https_transport};
 pub use client::{Client, ClientOptions};

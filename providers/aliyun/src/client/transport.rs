@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
 use tower::service_fn;
 use tower::util::BoxCloneSyncService;
 
@@ -44,26 +45,34 @@ impl NotSent {
     }
 }
 
-/// No trust anchors could be read.
+/// Why there is no transport.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    #[error("reading the machine's trusted certificates: none found")]
+    #[error("reading the machine's trusted certificates: none found, and no other is given")]
     NoRoots,
+    #[error("taking a root certificate")]
+    Root(#[source] rustls::Error),
     #[error("setting up TLS")]
     Tls(#[source] rustls::Error),
 }
 
 /// HTTPS with the certificates that the machine trusts (rustls-native-certs, so `SSL_CERT_FILE` and
-/// a company's own roots work). Plain HTTP goes to loopback addresses only. Connections live in
-/// `tasks`.
+/// a company's own roots work) and `extra_roots`. Plain HTTP goes to loopback addresses only.
+/// Connections live in `tasks`.
 ///
 /// # Errors
-/// When the machine has no trusted certificates.
-pub fn https_transport(tasks: &Tasks) -> Result<Transport, TransportError> {
+/// When there is nothing to trust, or one of `extra_roots` cannot be used.
+pub fn https_transport(
+    tasks: &Tasks,
+    extra_roots: &[CertificateDer<'static>],
+) -> Result<Transport, TransportError> {
     let mut roots = RootCertStore::empty();
     // Single unreadable certificates are common in system stores; what matters is that some are.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for root in extra_roots {
+        roots.add(root.clone()).map_err(TransportError::Root)?;
+    }
     if roots.is_empty() {
         return Err(TransportError::NoRoots);
     }
