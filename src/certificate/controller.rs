@@ -136,11 +136,11 @@ impl Controller {
             },
             now,
         );
-        match (decision, material) {
-            (Decision::Keep { renew_at }, Some(Ok(material))) => {
-                self.follow(certificate, &material, renew_at).await
+        match (decision, &secret, material) {
+            (Decision::Keep { renew_at }, Some(secret), Some(Ok(material))) => {
+                self.follow(certificate, secret, &material, renew_at).await
             }
-            (Decision::Issue { reason, message }, _) => {
+            (Decision::Issue { reason, message }, ..) => {
                 // A failed attempt waits, whatever woke us; a changed spec does not.
                 if let Some(wait) = still_waiting(&held, certificate, self.outside.clock.now()) {
                     return Ok(wait);
@@ -152,7 +152,7 @@ impl Controller {
                 // The write of the Secret and of the status wake us again.
                 Ok(Duration::from_mins(1))
             }
-            (Decision::Keep { .. }, _) => Ok(Duration::from_mins(1)),
+            (Decision::Keep { .. }, ..) => Ok(Duration::from_mins(1)),
         }
     }
 
@@ -329,12 +329,11 @@ impl Controller {
     async fn follow(
         &self,
         certificate: &Certificate,
+        secret: &Secret,
         material: &Material,
         renew_at: jiff::Timestamp,
     ) -> Result<Duration, Failed> {
         let leaf = material.leaf();
-        let namespace = certificate.namespace().unwrap_or_default();
-        let secret = &certificate.spec.secret_name;
         // What is already told as missing is looked for now and then, not all the time.
         let told = format!("serial {} is missing: ", leaf.serial);
         let shown = certificate.status.as_ref();
@@ -344,20 +343,22 @@ impl Controller {
         } else {
             SERVED_LIMIT
         };
-        let seen = look(&self.outside, &namespace, secret, leaf, limit).await?;
+        let seen = look(&self.outside, certificate, secret, leaf, limit).await?;
         let (finding, soon) = match &seen {
             Seen::Everywhere(places) => {
                 let message = format!("serial {} was seen at {places} places", leaf.serial);
                 (Finding::new(SERVED, true, "SeenEverywhere", message), false)
             }
             Seen::NowhereUsed => {
-                let message = format!("no gateway uses secret {secret}");
+                let message = format!("no gateway uses secret {}", secret.name_any());
                 (Finding::new(SERVED, false, "NotReferenced", message), false)
             }
             Seen::Missing(places) => {
                 let message = format!("{told}{}", places.join("; "));
                 (Finding::new(SERVED, false, "NotServed", message), true)
             }
+            // The change wakes us too, unless it came before this pass began.
+            Seen::Overtaken => return Ok(CONFLICT_WAIT),
         };
         let held = certificate.status.clone().unwrap_or_default();
         let mut status = held.clone();

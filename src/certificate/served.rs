@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use gatewright_crds::cert_manager::Certificate;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::Api;
 
 use super::material::Leaf;
 use crate::fronts::Fronts;
+use crate::kubernetes::optional;
 use crate::outside::Outside;
 
 /// The condition that says the certificate in the Secret was seen at every proxy and every load
@@ -25,19 +30,23 @@ pub(super) enum Seen {
     Everywhere(usize),
     /// Not everywhere within the limit: what was seen where it was missing.
     Missing(Vec<String>),
+    /// Somebody wrote the Certificate or the Secret meanwhile: there is something newer to do.
+    Overtaken,
 }
 
-/// Looks until `leaf` is shown wherever `namespace/secret` is used, or `limit` has passed.
+/// Looks until `leaf`, which `secret` holds, is shown wherever that is used, or `limit` has passed,
+/// or there is something newer to do for `certificate`.
 ///
 /// # Errors
 /// What the API server answered when asked where that is.
 pub(super) async fn look(
     outside: &Outside,
-    namespace: &str,
-    secret: &str,
+    certificate: &Certificate,
+    secret: &Secret,
     leaf: &Leaf,
     limit: Duration,
 ) -> kube::Result<Seen> {
+    let namespace = secret.namespace().unwrap_or_default();
     let end = outside.clock.elapsed() + limit;
     let host = leaf
         .names
@@ -49,7 +58,9 @@ pub(super) async fn look(
     let mut wait = FIRST_WAIT;
     loop {
         // Read anew each time: proxies come and go meanwhile.
-        let fronts = Fronts::read(outside).await?.of_secret(namespace, secret);
+        let fronts = Fronts::read(outside)
+            .await?
+            .of_secret(&namespace, &secret.name_any());
         if fronts.is_empty() {
             return Ok(Seen::NowhereUsed);
         }
@@ -70,7 +81,27 @@ pub(super) async fn look(
         if outside.clock.elapsed() >= end {
             return Ok(Seen::Missing(missing));
         }
+        if is_overtaken(outside, certificate, secret).await? {
+            return Ok(Seen::Overtaken);
+        }
         outside.clock.sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+/// Whether `certificate` or `secret` is another now than when it was read.
+async fn is_overtaken(
+    outside: &Outside,
+    certificate: &Certificate,
+    secret: &Secret,
+) -> kube::Result<bool> {
+    let namespace = secret.namespace().unwrap_or_default();
+    let certificates: Api<Certificate> = Api::namespaced(outside.kube.clone(), &namespace);
+    let secrets: Api<Secret> = Api::namespaced(outside.kube.clone(), &namespace);
+    let asked = optional(certificates.get_metadata(&certificate.name_any()).await)?;
+    let held = optional(secrets.get_metadata(&secret.name_any()).await)?;
+    Ok(
+        asked.and_then(|now| now.resource_version()) != certificate.resource_version()
+            || held.and_then(|now| now.resource_version()) != secret.resource_version(),
+    )
 }

@@ -96,6 +96,22 @@ async fn a_rotation_with_a_silent_proxy_names_it_and_is_served_when_it_is_back()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rotation_does_not_wait_for_the_look_at_the_one_before() {
+    let sim = Sim::quickstart().await;
+    let silent = sim.world.proxies().remove(0);
+    sim.world.set_dark(&silent, true);
+    for wanted in [2, 3] {
+        sim.force_rotation().await;
+        let limit = Duration::from_secs(5);
+        sim.until("the next revision", limit, async || {
+            let status = sim.certificate().await?.status?;
+            (status.revision == Some(wanted)).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_old_certificate_stays_served_while_the_new_one_cannot_be_had() {
     let sim = Sim::quickstart().await;
     let old = newest_serial(&sim);
