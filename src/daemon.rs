@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use gatewright_xds::{Server, Store};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::certificate::{self, Accounts, Challenges, IssuerController};
 use crate::gateway;
 use crate::identity::{Identity, IdentityError};
+use crate::leader::{Candidate, Election, Standing};
 use crate::load_balancer;
 use crate::outside::Outside;
 use crate::routing::{Publisher, group_of};
@@ -23,12 +25,15 @@ pub struct Config {
     pub proxy_image: String,
     /// Where the proxies reach the discovery service: host and port.
     pub xds_address: (String, u16),
-    /// Where the proxies reach the answers to challenges: host and port.
+    /// Where the proxies reach the answers to challenges, of this replica if there are several: host
+    /// and port.
     pub challenge_address: (String, u16),
     /// How often the cloud is read although nothing changed.
     pub audit_interval: Duration,
     /// Whether Certificates are acted on; if not, another cert-manager writes the Secrets.
     pub manage_certificates: bool,
+    /// How one of several replicas is chosen to write; none when this is the only one.
+    pub election: Option<Election>,
 }
 
 /// Why the daemon did not start.
@@ -86,13 +91,50 @@ impl Daemon {
             let serving = challenges.clone().serve(sockets.challenges, tasks.clone());
             tasks.spawn("challenges", serving);
         }
+        let writers = Writers {
+            config: config.clone(),
+            identity,
+            challenges: challenges.clone(),
+        };
+        let standing = if let Some(election) = config.election.clone() {
+            let (namespace, answers) = (config.namespace.clone(), config.challenge_address.clone());
+            let (candidate, standing) =
+                Candidate::new(outside.clone(), namespace, election, answers);
+            let writing = candidate.run(move |outside| writers.start(outside));
+            tasks.spawn("leader", writing);
+            standing
+        } else {
+            writers.start(outside);
+            let standing = Standing {
+                leads: true,
+                answers: config.challenge_address.clone(),
+            };
+            watch::channel(standing).1
+        };
+        let publisher = Publisher::new(outside.clone(), store.clone(), standing);
+        tasks.spawn("publisher", publisher.run());
+        Ok(Self { store, challenges })
+    }
+}
+
+/// What writes to Kubernetes, to the cloud and to certificate authorities.
+struct Writers {
+    config: Config,
+    identity: Identity,
+    challenges: Challenges,
+}
+
+impl Writers {
+    /// Starts them all in the tasks of `outside`.
+    fn start(&self, outside: &Outside) {
+        let (config, tasks) = (&self.config, &outside.tasks);
         let (xds_host, xds_port) = config.xds_address.clone();
         let settings = gateway::Settings {
             proxy_image: config.proxy_image.clone(),
             xds_host,
             xds_port,
         };
-        let gateways = gateway::Controller::new(outside.clone(), settings, identity);
+        let gateways = gateway::Controller::new(outside.clone(), settings, self.identity.clone());
         tasks.spawn("gateways", gateways.run());
         if let Some(provider) = outside.load_balancers.clone() {
             let balancers =
@@ -104,15 +146,8 @@ impl Daemon {
             let issuers = IssuerController::new(outside.clone(), accounts.clone());
             tasks.spawn("issuers", issuers.run());
             let certificates =
-                certificate::Controller::new(outside.clone(), accounts, challenges.clone());
+                certificate::Controller::new(outside.clone(), accounts, self.challenges.clone());
             tasks.spawn("certificates", certificates.run());
         }
-        let publisher = Publisher::new(
-            outside.clone(),
-            store.clone(),
-            config.challenge_address.clone(),
-        );
-        tasks.spawn("publisher", publisher.run());
-        Ok(Self { store, challenges })
     }
 }

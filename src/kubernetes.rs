@@ -1,5 +1,8 @@
 //! How Gatewright writes objects: server-side apply under one field manager, and events.
 
+mod applied;
+mod deadline;
+
 use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -9,6 +12,9 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+pub use applied::is_applied;
+pub use deadline::client;
 
 /// The field manager of every write of the daemon.
 pub const FIELD_MANAGER: &str = "gatewright";

@@ -238,6 +238,7 @@ impl Laptop {
             challenge_address: (host, CHALLENGE_PORT),
             audit_interval: self.layout.audit_interval,
             manage_certificates: true,
+            election: None,
         }
     }
 

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod identity;
 pub mod kubernetes;
 pub mod laptop;
+pub mod leader;
 pub mod load_balancer;
 pub mod outside;
 pub mod probe;

@@ -11,6 +11,7 @@ use tower::BoxError;
 use tower::util::BoxCloneSyncService;
 
 use crate::kubernetes::Events;
+use crate::retry::WatchBackoff;
 
 /// A transport for whole HTTP messages: to the cloud, to a certificate authority.
 pub type Transport = BoxCloneSyncService<http::Request<Bytes>, http::Response<Bytes>, BoxError>;
@@ -72,4 +73,11 @@ pub struct Outside {
     pub acme: Transport,
     pub probe: Arc<dyn Probe>,
     pub network: Network,
+}
+
+impl Outside {
+    /// For a stream of `watches` watches of the API server.
+    pub fn watch_backoff(&self, watches: u32) -> WatchBackoff {
+        WatchBackoff::new(self.clock, &self.random, watches)
+    }
 }

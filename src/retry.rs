@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use gatewright_core::ErrorClass;
-use gatewright_seams::Random;
+use gatewright_seams::{Clock, Random};
+use kube::runtime::utils::Backoff;
 
 /// First ceiling of the backoff.
 const BASE: Duration = Duration::from_millis(500);
@@ -13,6 +14,12 @@ const BASE: Duration = Duration::from_millis(500);
 const CEILING: Duration = Duration::from_mins(1);
 /// For what only a person can mend: often enough that a mended key is noticed without a restart.
 const FOR_A_PERSON: Duration = Duration::from_mins(2);
+
+/// The same for a watch that was cut. The last is short: what happened while nobody watched is not
+/// acted on before the watch is back, and a watch asks for little.
+const WATCH_CEILING: Duration = Duration::from_secs(8);
+/// A watch that failed longer ago than this has recovered meanwhile.
+const WATCH_RECOVERED: Duration = Duration::from_secs(30);
 
 /// Failures in a row, by object.
 #[derive(Debug, Default)]
@@ -59,6 +66,57 @@ impl Failures {
     }
 }
 
+/// How long watches wait after an error: exponential, and never long.
+///
+/// kube-rs's own default is not for us. In a controller one backoff stands before all of its
+/// watches and each error stops all of them, so that an outage of a minute makes a controller with
+/// four watches deaf for two minutes more; and before a single watch every attempt to list again
+/// takes it back to its beginning.
+pub struct WatchBackoff {
+    clock: Clock,
+    random: Random,
+    /// How many watches stand behind it.
+    watches: u32,
+    errors: u32,
+    last: Option<Duration>,
+}
+
+impl WatchBackoff {
+    /// For `watches` watches in one stream, each of which has to fail before any waits longer.
+    pub fn new(clock: Clock, random: &Random, watches: u32) -> Self {
+        Self {
+            clock,
+            random: random.clone(),
+            watches: watches.max(1),
+            errors: 0,
+            last: None,
+        }
+    }
+}
+
+impl Iterator for WatchBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = self.clock.elapsed();
+        let before = self.last.replace(now);
+        if before.is_none_or(|before| now.saturating_sub(before) > WATCH_RECOVERED) {
+            self.errors = 0;
+        }
+        let round = (self.errors / self.watches).min(16);
+        self.errors = self.errors.saturating_add(1);
+        let ceiling = (BASE * 2u32.saturating_pow(round)).min(WATCH_CEILING);
+        // A wait stops every watch of the stream, so that a round of errors takes as long as one.
+        Some((ceiling / 2 + self.random.jitter(ceiling / 2)) / self.watches)
+    }
+}
+
+impl Backoff for WatchBackoff {
+    /// Time alone takes it back to the beginning: a watch tells that it begins to list before it
+    /// knows whether anybody answers.
+    fn reset(&mut self) {}
+}
+
 /// Exponential backoff with full jitter; `attempt` counts from 1.
 pub fn delay(class: ErrorClass, attempt: u32, random: &Random) -> Duration {
     let ceiling = (BASE * 2u32.saturating_pow(attempt.min(16))).min(CEILING);
@@ -101,6 +159,26 @@ mod tests {
         }
         failures.succeeded("a");
         assert!(failures.failed("a", ErrorClass::Transient, &random) <= BASE * 3);
+    }
+
+    #[test]
+    fn a_round_of_failed_watches_waits_no_longer_than_one_and_never_long() {
+        let random = Random::seeded(1);
+        let backoff = |watches| WatchBackoff::new(Clock::system(), &random, watches);
+        let mut alone = backoff(1);
+        assert!(alone.next().unwrap() <= BASE);
+        for _ in 0..50 {
+            // What kube-rs calls whenever it begins to list.
+            alone.reset();
+            assert!(alone.next().unwrap() <= WATCH_CEILING);
+        }
+        assert!(alone.next().unwrap() >= WATCH_CEILING / 2, "it grows");
+        let mut shared = backoff(4);
+        let mut round = || -> Duration { shared.by_ref().take(4).sum() };
+        assert!(round() <= BASE, "one cut of all four");
+        for _ in 0..50 {
+            assert!(round() <= WATCH_CEILING);
+        }
     }
 
     #[test]

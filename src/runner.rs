@@ -2,7 +2,7 @@
 //!
 //! It runs Pods of the gateway image as Envoy processes on loopback addresses and writes their
 //! status. Against the embedded API server, which has no controllers, it also plays the workload
-//! controllers: Deployments become Pods, Services get EndpointSlices.
+//! controllers: Deployments become replica sets and these Pods, Services get EndpointSlices.
 
 mod endpoints;
 mod kubelet;

@@ -17,6 +17,7 @@ use gatewright_seams::AddressMap;
 use http::Uri;
 
 use crate::daemon::Config;
+use crate::leader::Election;
 use crate::outside::Network;
 
 pub use address::{HostPort, HostPortError};
@@ -51,6 +52,11 @@ pub struct Settings {
         default_value = "default"
     )]
     pub cluster_name: String,
+
+    /// Name of this replica, where several run: its Pod's. One of them is chosen by a Lease in
+    /// --namespace to write; the others serve proxies and stand by [default: the only one]
+    #[arg(long, help_heading = "Cluster", value_name = "NAME")]
+    pub replica: Option<String>,
 
     /// Region of the load balancers
     #[arg(
@@ -109,7 +115,8 @@ pub struct Settings {
     )]
     pub challenge_listen: SocketAddr,
 
-    /// Where the proxies reach the answers to challenges [default: gatewright.NAMESPACE.svc:8089]
+    /// Where the proxies reach the answers to challenges; with --replica, those of this replica
+    /// [default: gatewright.NAMESPACE.svc:8089]
     #[arg(long, help_heading = "Certificates", value_name = "HOST:PORT")]
     pub challenge_address: Option<HostPort>,
 
@@ -212,6 +219,7 @@ impl Settings {
             challenge_address: pair(self.challenge_address()),
             audit_interval: self.audit_interval.get(),
             manage_certificates: self.certificates == Certificates::Manage,
+            election: self.replica.clone().map(Election::new),
         }
     }
 

@@ -27,7 +27,7 @@ use super::routed::Gateways;
 use super::served::{SERVED, Seen, look};
 use crate::kubernetes::{FIELD_MANAGER, apply, apply_status_if_unchanged, optional};
 use crate::outside::Outside;
-use crate::retry::{delay, kube_class};
+use crate::retry::Failures;
 
 /// How long a new certificate gets to be seen everywhere before that becomes a condition.
 const SERVED_LIMIT: Duration = Duration::from_secs(30);
@@ -42,6 +42,8 @@ pub struct Controller {
     outside: Outside,
     accounts: Accounts,
     challenges: Challenges,
+    /// Of the API server's, which are no failed attempts at a certificate.
+    failures: Arc<Failures>,
 }
 
 impl Controller {
@@ -50,6 +52,7 @@ impl Controller {
             outside,
             accounts,
             challenges,
+            failures: Arc::default(),
         }
     }
 
@@ -61,6 +64,7 @@ impl Controller {
         let (by_secret, by_issuer) = (runtime.store(), runtime.store());
         let issuers: Api<gatewright_crds::cert_manager::Issuer> = Api::all(kube.clone());
         runtime
+            .trigger_backoff(self.outside.watch_backoff(3))
             .watches(Api::<Secret>::all(kube), watcher::Config::default(), move |secret| {
                 let (namespace, name) = (secret.namespace(), secret.name_any());
                 let all = by_secret.state().into_iter();
@@ -98,11 +102,21 @@ impl Controller {
         if certificate.metadata.deletion_timestamp.is_some() {
             return Action::await_change();
         }
+        let key = certificate.uid().unwrap_or_default();
         match self.pass(certificate).await {
-            Ok(wait) => Action::requeue(wait),
+            Ok(wait) => {
+                self.failures.succeeded(&key);
+                Action::requeue(wait)
+            }
             // Somebody wrote the Certificate meanwhile; what they wrote wakes us too.
             Err(Failed::Kubernetes(error)) if is_conflict(&error) => Action::requeue(CONFLICT_WAIT),
-            Err(failed) => Action::requeue(self.report_failure(certificate, &failed).await),
+            Err(failed) => {
+                let wait = self
+                    .failures
+                    .failed(&key, failed.class(), &self.outside.random);
+                let told = self.report_failure(certificate, &failed).await;
+                Action::requeue(told.unwrap_or(wait))
+            }
         }
     }
 
@@ -399,8 +413,10 @@ impl Controller {
         Ok(renew_in.min(check).max(Duration::from_millis(100)))
     }
 
-    /// Tells the failure and says how long to wait.
-    async fn report_failure(&self, certificate: &Certificate, failed: &Failed) -> Duration {
+    /// Tells that an attempt at a certificate failed, and says how long the next has to wait. Nothing
+    /// when it was no attempt: the condition that tells of one is also the wish for a certificate,
+    /// and must not come from an API server that was away while all was well.
+    async fn report_failure(&self, certificate: &Certificate, failed: &Failed) -> Option<Duration> {
         let message = failed.to_string();
         let name = certificate.name_any();
         tracing::warn!(
@@ -413,9 +429,16 @@ impl Controller {
         let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
         let current = match api.get(&name).await {
             Ok(current) => current,
-            Err(error) => return delay(kube_class(&error), 1, &self.outside.random),
+            Err(error) => {
+                tracing::warn!(certificate = name, %error, "failure not told");
+                return None;
+            }
         };
         let mut status = current.status.clone().unwrap_or_default();
+        let issuing = conditions::is_true(&status.conditions, names::ISSUING);
+        if matches!(failed, Failed::Kubernetes(_)) && !issuing {
+            return None;
+        }
         let attempts = status.failed_issuance_attempts.unwrap_or(0) + 1;
         let (generation, now) = (current.metadata.generation, self.outside.clock.now());
         let issuing = Finding::new(names::ISSUING, true, failed.reason(), message.clone());
@@ -436,7 +459,7 @@ impl Controller {
             }
             Err(error) => tracing::warn!(certificate = name, %error, "status not written"),
         }
-        wait_after(failed.class(), attempts, &self.outside)
+        Some(wait_after(failed.class(), attempts, &self.outside))
     }
 }
 

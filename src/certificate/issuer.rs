@@ -280,6 +280,7 @@ impl IssuerController {
     pub async fn run(self) {
         let issuers: Api<Issuer> = Api::all(self.outside.kube.clone());
         Runtime::new(issuers, watcher::Config::default())
+            .trigger_backoff(self.outside.watch_backoff(1))
             .run(
                 |issuer, this: Arc<Self>| async move { Ok(this.reconcile(&issuer).await) },
                 |_, error: &std::convert::Infallible, _| match *error {},

@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use gatewright_seams::Clock;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::dev_args::{default_state_dir, kubeconfig_in};
 use super::output;
+use crate::kubernetes;
+
+const PREPARING: &str = "preparing the connection";
 
 /// The API server.
 #[derive(Clone, Debug, Default, Args)]
@@ -57,6 +61,10 @@ impl ClusterArgs {
     /// # Errors
     /// No kubeconfig was found, or it cannot be used.
     pub(super) async fn connect(&self) -> anyhow::Result<Cluster> {
+        cluster(self.config().await?)
+    }
+
+    async fn config(&self) -> anyhow::Result<kube::Config> {
         let Some(source) = self.source() else {
             bail!(
                 "no kubeconfig: give --kubeconfig or set KUBECONFIG; there is none in ~/.kube, and \
@@ -74,13 +82,14 @@ impl ClusterArgs {
     ///
     /// # Errors
     /// As [`ClusterArgs::connect`].
-    pub(super) async fn connect_daemon(&self) -> anyhow::Result<Cluster> {
+    pub(super) async fn connect_daemon(&self, clock: Clock) -> anyhow::Result<kube::Client> {
         let in_cluster = env::var_os("KUBERNETES_SERVICE_HOST").is_some();
         if !in_cluster || self.kubeconfig.is_some() || self.context.is_some() {
-            return self.connect().await;
+            let config = self.config().await?;
+            return kubernetes::client(config, clock).context(PREPARING);
         }
         let config = kube::Config::incluster().context("reading the Pod's service account")?;
-        cluster(config)
+        kubernetes::client(config, clock).context(PREPARING)
     }
 
     /// Whether the command line names an API server.
@@ -104,7 +113,7 @@ impl ClusterArgs {
         })
     }
 
-    async fn open(&self, source: &Source) -> anyhow::Result<Cluster> {
+    async fn open(&self, source: &Source) -> anyhow::Result<kube::Config> {
         let read = match source {
             Source::Flag(file) | Source::Home(file) | Source::Dev(file) => {
                 Kubeconfig::read_from(file)
@@ -116,16 +125,15 @@ impl ClusterArgs {
             context: self.context.clone(),
             ..KubeConfigOptions::default()
         };
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+        kube::Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
-            .with_context(|| format!("using the kubeconfig {source}"))?;
-        cluster(config)
+            .with_context(|| format!("using the kubeconfig {source}"))
     }
 }
 
 fn cluster(config: kube::Config) -> anyhow::Result<Cluster> {
     let namespace = config.default_namespace.clone();
-    let client = kube::Client::try_from(config).context("preparing the connection")?;
+    let client = kube::Client::try_from(config).context(PREPARING)?;
     Ok(Cluster { client, namespace })
 }
 

@@ -56,8 +56,8 @@ pub(super) async fn run(args: &RunArgs, tasks: Tasks) -> anyhow::Result<ExitCode
         settings = shown.join(" "),
         "starting"
     );
-    let kube = args.cluster.connect_daemon().await?.client;
     let (clock, random) = (Clock::system(), Random::system());
+    let kube = args.cluster.connect_daemon(clock).await?;
     let cloud = Cloud::of(settings);
     if key.is_none() {
         tracing::warn!("no access key in the environment: load balancers are off");

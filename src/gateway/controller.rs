@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 
 use super::children::{self, Children};
 use crate::identity::Identity;
-use crate::kubernetes::{FIELD_MANAGER, apply, apply_status, optional};
+use crate::kubernetes::{FIELD_MANAGER, apply, apply_status, is_applied, optional};
 use crate::outside::Outside;
 use crate::retry::{Failures, kube_class};
 
@@ -65,6 +65,7 @@ impl Controller {
         let runtime = Runtime::new(gateways, config());
         let store = runtime.store();
         runtime
+            .trigger_backoff(self.outside.watch_backoff(4))
             .owns(Api::<Deployment>::all(kube.clone()), config())
             .owns(
                 Api::<Secret>::all(kube.clone()),
@@ -152,9 +153,10 @@ impl Controller {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let api: Api<K> = Api::namespaced(self.outside.kube.clone(), namespace);
         if let Some(held) = optional(api.get(meta.name.as_deref().unwrap_or_default()).await)?
-            && contains(
+            && is_applied(
                 &serde_json::to_value(&held).map_err(kube::Error::SerdeError)?,
                 &serde_json::to_value(wanted).map_err(kube::Error::SerdeError)?,
+                FIELD_MANAGER,
             )
         {
             return Ok(held);
@@ -368,26 +370,6 @@ pub(crate) fn addresses_of(service: &Service) -> impl Iterator<Item = String> {
 
 fn addresses(service: &Service) -> Vec<String> {
     addresses_of(service).collect()
-}
-
-/// Whether `held` has every field of `wanted` with the same value; the server's defaults and other
-/// managers' fields are not looked at. Lists must be of equal length.
-fn contains(held: &serde_json::Value, wanted: &serde_json::Value) -> bool {
-    use serde_json::Value;
-    match (held, wanted) {
-        (Value::Object(held), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| {
-            let empty = wanted.as_object().is_some_and(serde_json::Map::is_empty)
-                || wanted.as_array().is_some_and(Vec::is_empty);
-            match held.get(key) {
-                Some(held) => contains(held, wanted),
-                None => wanted.is_null() || empty,
-            }
-        }),
-        (Value::Array(held), Value::Array(wanted)) => {
-            held.len() == wanted.len() && held.iter().zip(wanted).all(|(h, w)| contains(h, w))
-        }
-        _ => held == wanted,
-    }
 }
 
 #[cfg(test)]

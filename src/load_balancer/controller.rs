@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use gatewright_core::{
-    Backends, Desired, ErrorClass, IdempotencyToken, LoadBalancers, Observed, OwnerKey, Plan,
-    ServerId, plan,
+    Backends, Desired, Error, ErrorClass, IdempotencyToken, LoadBalancers, Observed, OwnerKey,
+    Plan, ServerId, plan,
 };
 use gatewright_crds::conditions::{self, Condition, Finding};
 use gatewright_seams::AddressMap;
@@ -101,6 +101,7 @@ impl Controller {
         let services: Api<Service> = Api::all(self.outside.kube.clone());
         let slices: Api<EndpointSlice> = Api::all(self.outside.kube.clone());
         Runtime::new(services, watcher::Config::default())
+            .trigger_backoff(self.outside.watch_backoff(2))
             .watches(slices, watcher::Config::default(), |slice| {
                 let service = slice.labels().get(SERVICE_NAME)?.clone();
                 Some(ObjectRef::new(&service).within(&slice.namespace()?))
@@ -163,9 +164,15 @@ impl Controller {
             self.hold(service, true).await?;
         }
         let owner = OwnerKey::new(service.uid().unwrap_or_default());
-        let (mut record, before) = self.current(service, &owner).await?;
+        let (mut record, mut before) = self.current(service, &owner).await?;
         let now = self.outside.clock.now();
-        let plan = plan(wanted.as_ref(), &record.observed, now);
+        let mut plan = plan(wanted.as_ref(), &record.observed, now);
+        if plan.takes_backends_away() && record.audited_at < now {
+            // What others did in the cloud since it was read can have left these as the last that
+            // take connections.
+            (record, before) = self.read(service, &owner, Some(record)).await?;
+            plan = gatewright_core::plan(wanted.as_ref(), &record.observed, now);
+        }
         if let Some(before) = &before {
             self.report_drift(service, wanted.as_ref(), before, &plan, now)
                 .await;
@@ -214,13 +221,30 @@ impl Controller {
                 return Ok((held.clone(), None));
             }
         }
+        self.read(service, owner, held).await
+    }
+
+    /// The cloud's word, and what `held` said before if it could be trusted.
+    async fn read(
+        &self,
+        service: &Service,
+        owner: &OwnerKey,
+        held: Option<Record>,
+    ) -> Result<(Record, Option<Observed>), Failed> {
+        let kube = &self.outside.kube;
+        let now = self.outside.clock.now();
         let mut observed = self.provider.observe(owner).await?;
         let mut lost = 0;
         if let Some(before) = &held {
             observed.remember(&before.observed);
             observed.claim_tags(&before.attempted_tags);
             lost = before.lost;
-            if before.observed.load_balancer.is_some() && observed.load_balancer.is_none() {
+            if let (Some(known), None) = (&before.observed.load_balancer, &observed.load_balancer) {
+                if self.provider.exists(&known.id).await? {
+                    let doing = format!("looking for load balancer {}", known.id);
+                    let behind = "the list does not show it, and it exists: the list is behind";
+                    return Err(Error::new(ErrorClass::Transient, doing, behind).into());
+                }
                 lost += 1;
             }
         }

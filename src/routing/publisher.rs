@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
+use futures::{Stream, StreamExt};
 use gatewright_crds::istio_gateway::{GATEWAY_NAMESPACE, IstioGateway};
 use gatewright_seams::AddressMap;
 use gatewright_xds::{GatewayId, Resource, ResourceType, Store};
@@ -17,9 +17,10 @@ use tokio::sync::watch;
 
 use super::problem::{Problem, Refusal};
 use super::secrets;
-use super::translate::{Answers, Input, Key, translate};
+use super::translate::{Input, Key, translate};
 use crate::certificate::Material;
 use crate::fronts::{pod_labels, selects};
+use crate::leader::Standing;
 use crate::outside::Outside;
 use reporter::Reporter;
 use seen::{Change, Seen};
@@ -56,13 +57,21 @@ pub fn group_of(addresses: AddressMap, gateway: &GatewayId, pod: &str) -> Gatewa
 pub struct Publisher {
     outside: Outside,
     store: Store,
-    answers: Answers,
+    standing: watch::Receiver<Standing>,
     /// Who uses a Secret.
     users: BTreeMap<Key, Users>,
     /// The Secrets in use that no proxy could use, and why.
     unusable: BTreeMap<Key, Refusal>,
     /// What the last translation found wrong.
     problems: BTreeSet<Problem>,
+}
+
+/// The changes of who writes, and where challenges are answered with it.
+fn changes_of(standing: watch::Receiver<Standing>) -> impl Stream<Item = Change> + Send {
+    futures::stream::unfold(standing, |mut standing| async move {
+        standing.changed().await.ok()?;
+        Some((Change::Structure, standing))
+    })
 }
 
 /// Who uses a Secret.
@@ -82,12 +91,13 @@ enum Due {
 }
 
 impl Publisher {
-    /// `answers`: where the proxies reach the daemon's answers to challenges.
-    pub fn new(outside: Outside, store: Store, answers: Answers) -> Self {
+    /// `standing`: where the proxies reach the answers to challenges, and whether this replica writes
+    /// what it finds wrong into the objects.
+    pub fn new(outside: Outside, store: Store, standing: watch::Receiver<Standing>) -> Self {
         Self {
             outside,
             store,
-            answers,
+            standing,
             users: BTreeMap::new(),
             unusable: BTreeMap::new(),
             problems: BTreeSet::new(),
@@ -97,9 +107,10 @@ impl Publisher {
     /// Publishes until dropped.
     pub async fn run(self) {
         let mut changes: SelectAll<BoxStream<'static, Change>> = SelectAll::new();
-        let seen = Seen::watch(&self.outside.kube, &mut changes);
+        let seen = Seen::watch(&self.outside, &mut changes);
         let (tell, told) = watch::channel(BTreeSet::new());
-        let reporter = Reporter::new(self.outside.clone(), &seen);
+        changes.push(changes_of(self.standing.clone()).boxed());
+        let reporter = Reporter::new(self.outside.clone(), &seen, self.standing.clone());
         // Beside each other: a rotation does not wait for an API server that is slow to take a
         // status.
         tokio::select! {
@@ -278,6 +289,7 @@ impl Publisher {
         seen: &Seen,
         ready: &mut BTreeMap<Key, Option<Resource>>,
     ) -> Vec<Problem> {
+        let answers = self.standing.borrow().answers.clone();
         let servers = seen.servers.state();
         let virtual_services = seen.virtual_services.state();
         let services = seen.services.state();
@@ -292,7 +304,7 @@ impl Publisher {
             services: &services.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
             slices: &slices.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
             bind,
-            answers: &self.answers,
+            answers: &answers,
             addresses: self.outside.network.pods,
             port_shift: self.outside.network.port_shift,
         });

@@ -15,6 +15,7 @@ use kube::{Resource, ResourceExt};
 
 use super::{MANAGER, NODE, Runner, workloads::is_ready};
 use crate::kubernetes::apply;
+use crate::retry::WatchBackoff;
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -26,6 +27,7 @@ pub(super) async fn run(runner: Runner) {
     let controller = Controller::new(services, watcher::Config::default());
     let store = controller.store();
     controller
+        .trigger_backoff(WatchBackoff::new(runner.clock, &runner.random, 2))
         .watches(pods, watcher::Config::default(), move |pod| {
             let selected = store
                 .state()

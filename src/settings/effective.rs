@@ -28,6 +28,13 @@ impl Effective {
         Self(vec![
             ("namespace", settings.namespace.clone()),
             ("cluster-name", settings.cluster_name.clone()),
+            (
+                "replica",
+                settings
+                    .replica
+                    .clone()
+                    .unwrap_or_else(|| "(the only one)".to_owned()),
+            ),
             ("region", settings.region.clone()),
             (
                 "cloud-endpoint",

@@ -2,17 +2,19 @@
 //! the mock cloud over its socket, and the daemon as the program that a cluster would run.
 
 mod control_plane;
+mod gate;
 mod pebble;
 mod process;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gatewright::laptop::{NAMESPACE, REGION, Slot, apply_object, apply_yaml};
 use gatewright::runner::Runner;
 use gatewright_crds::cert_manager::{Certificate, names};
 use gatewright_crds::conditions;
-use gatewright_crds::istio_gateway::DRAIN_TIMEOUT_SECONDS;
+use gatewright_crds::istio_gateway::IstioGateway;
 use gatewright_seams::{AddressMap, Clock, Random, Tasks};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
@@ -21,11 +23,13 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 pub use control_plane::ControlPlane;
+pub use gate::Gate;
 pub use pebble::Pebble;
 use process::Directory;
 pub use process::{Process, gatewright, tool};
 
-use crate::{EXAMPLES, INTERNAL, PUBLIC, envoy, log};
+use crate::stages::{Ground, quickstart_document};
+use crate::{Client, EXAMPLES, INTERNAL, Load, LoadOptions, PUBLIC, envoy, log};
 
 /// Added to the ports of load balancers.
 const PORT_SHIFT: u16 = 8000;
@@ -47,6 +51,8 @@ pub struct Cluster {
     pub cloud: MockCloud,
     pub pebble: Pebble,
     pub daemon: Process,
+    /// Between the daemon and the API server.
+    pub gate: Gate,
     tasks: Tasks,
     _directory: Directory,
     _slot: Slot,
@@ -119,13 +125,15 @@ impl Cluster {
             directory.join("pebble"),
         )
         .await;
-        let daemon = start_daemon(&control_plane, &pebble, &slot, endpoint);
+        let gate = Gate::start(clock, beside(&slot, 2), control_plane.api_server()).await;
+        let daemon = start_daemon(&control_plane, &gate, &pebble, &slot, endpoint);
         Self {
             clock,
             control_plane,
             cloud,
             pebble,
             daemon,
+            gate,
             tasks,
             _directory: directory,
             _slot: slot,
@@ -134,6 +142,17 @@ impl Cluster {
 
     pub fn kube(&self) -> kube::Client {
         self.control_plane.client()
+    }
+
+    /// This cluster as a ground for scenarios that are written once for all.
+    pub fn ground(&self) -> Ground {
+        Ground {
+            kube: self.kube(),
+            clock: self.clock,
+            cloud: self.cloud.clone(),
+            limit: LIMIT,
+            writes: false,
+        }
     }
 
     /// Applies the quickstart with Pebble as its ACME server, and waits until the certificate is
@@ -159,11 +178,7 @@ impl Cluster {
 
     async fn apply(&self, documents: &[&str]) {
         for yaml in documents {
-            // Each proxy that leaves takes this long, behind its load balancers and by itself.
-            let yaml = yaml.replace("drain-timeout: \"30\"", "drain-timeout: \"10\"");
-            let own = format!("annotations: {{ {DRAIN_TIMEOUT_SECONDS}: \"10\" }}");
-            let name = "  name: ingressgateway\n";
-            let yaml = yaml.replacen(name, &format!("{name}  {own}\n"), 1);
+            let yaml = quickstart_document(yaml);
             apply_yaml(&self.kube(), &yaml)
                 .await
                 .expect("an object of the quickstart");
@@ -243,6 +258,22 @@ impl Cluster {
         ]
     }
 
+    /// A load through both load balancers that is small enough to share two cores with a control
+    /// plane. It flows when this returns.
+    ///
+    /// # Panics
+    /// It does not flow in time.
+    pub async fn small_load(&mut self) -> Load {
+        let client = Client::trusting(&self.pebble.root_pem().await).expect("a root");
+        let addresses = self.addresses(443).await;
+        let mut options = LoadOptions::new("shop.example.com");
+        options.rate = 40;
+        options.limit = Duration::from_mins(10);
+        let load = Load::start(self.clock, &client, &addresses, options);
+        load.wait_good(40).await;
+        load
+    }
+
     /// Runs `gatewright` as an administrator with `arguments`; returns what it printed.
     ///
     /// # Panics
@@ -307,7 +338,7 @@ async fn prepare(kube: &kube::Client, clock: Clock) {
         .await
         .expect("the daemon's role");
     let end = clock.elapsed() + LIMIT;
-    let gateways: Api<gatewright_crds::istio_gateway::IstioGateway> = Api::all(kube.clone());
+    let gateways: Api<IstioGateway> = Api::all(kube.clone());
     while gateways
         .list(&kube::api::ListParams::default())
         .await
@@ -318,8 +349,21 @@ async fn prepare(kube: &kube::Client, clock: Clock) {
     }
 }
 
+/// A kubeconfig of the daemon's user that leads through `gate`.
+fn kubeconfig_through(gate: &Gate, control_plane: &ControlPlane) -> PathBuf {
+    let direct = std::fs::read_to_string(control_plane.kubeconfig_of(DAEMON_USER));
+    let direct = direct.expect("a kubeconfig");
+    let server = control_plane.api_server().to_string();
+    let through = direct.replace(&server, &gate.address().to_string());
+    assert_ne!(through, direct, "{server} is not in the kubeconfig");
+    let path = control_plane.directory().join("gate.kubeconfig");
+    std::fs::write(&path, through).expect("a kubeconfig");
+    path
+}
+
 fn start_daemon(
     control_plane: &ControlPlane,
+    gate: &Gate,
     pebble: &Pebble,
     slot: &Slot,
     cloud: SocketAddr,
@@ -329,7 +373,7 @@ fn start_daemon(
     command
         .arg("run")
         .arg("--kubeconfig")
-        .arg(control_plane.kubeconfig_of(DAEMON_USER))
+        .arg(kubeconfig_through(gate, control_plane))
         .args(["--cluster-name", "real"])
         .arg("--cloud-endpoint")
         .arg(format!("http://{cloud}"))

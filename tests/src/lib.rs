@@ -12,14 +12,14 @@ pub mod corpus;
 mod load;
 mod proxies;
 mod rig;
-mod sim;
+pub mod stages;
 
 pub use client::{Answer, Client, Connection};
-pub use cluster::{Cluster, ControlPlane, DAEMON_USER, Pebble, Process, gatewright, tool};
+pub use cluster::{Cluster, ControlPlane, DAEMON_USER, Gate, Pebble, Process, gatewright, tool};
+pub use gatewright_simulation::{
+    ACCESS_KEY, Crossings, EXAMPLES, GATEWAY_NAMESPACE, INTERNAL, OWNER_TAG, PUBLIC, Side, Sim,
+    SimOptions, Switch, World, log, shape,
+};
 pub use load::{Handshake, Load, LoadOptions, Report};
 pub use proxies::{ProxyView, processes_of};
-pub use rig::{EXAMPLES, INTERNAL, PUBLIC, Rig, RigOptions, envoy, log};
-pub use sim::{
-    ACCESS_KEY, Crossings, GATEWAY_NAMESPACE, OWNER_TAG, Side, Sim, SimOptions, Switch, World,
-    shape,
-};
+pub use rig::{Rig, RigOptions, envoy};

@@ -9,25 +9,11 @@ use gatewright::outside::Outside;
 use gatewright_crds::cert_manager::{Certificate, names};
 use gatewright_crds::conditions;
 use gatewright_seams::{Clock, Random, Tasks};
+use gatewright_simulation::{EXAMPLES, INTERNAL, PUBLIC, log};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::Api;
 use kube::api::PostParams;
 use mock_cloud::AccessKey;
-
-/// The quickstart's objects, in the order in which they are applied.
-pub const EXAMPLES: [&str; 8] = [
-    include_str!("../../examples/quickstart/10-istiogateway.yaml"),
-    include_str!("../../examples/quickstart/11-service-internal.yaml"),
-    include_str!("../../examples/quickstart/20-issuer.yaml"),
-    include_str!("../../examples/quickstart/21-certificate.yaml"),
-    include_str!("../../examples/quickstart/30-gateway.yaml"),
-    include_str!("../../examples/quickstart/31-virtualservice.yaml"),
-    include_str!("../../examples/quickstart/40-deployment-hello.yaml"),
-    include_str!("../../examples/quickstart/41-service-hello.yaml"),
-];
-/// The quickstart's two load balancer Services.
-pub const PUBLIC: &str = "istio-ingressgateway";
-pub const INTERNAL: &str = "istio-ingressgateway-internal";
 
 /// The Envoy that `cargo xtask tools` put in place.
 ///
@@ -45,18 +31,6 @@ pub fn envoy() -> PathBuf {
         path.display()
     );
     path
-}
-
-/// Writes the daemon's log to the test's output when `GATEWRIGHT_LOG` is set (e.g. `info`).
-pub fn log() {
-    if let Ok(filter) = std::env::var("GATEWRIGHT_LOG") {
-        let made = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_test_writer()
-            .try_init();
-        // Another test of this program was first.
-        drop(made);
-    }
 }
 
 /// How a [`Rig`] differs from the usual.

@@ -2,10 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use gatewright_crds::istio_gateway::IstioGateway;
-use gatewright_tests::{Client, Cluster, DAEMON_USER, Load, LoadOptions};
+use gatewright_tests::{Client, Cluster, DAEMON_USER, Load};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -79,18 +78,6 @@ async fn a_rotation_is_served_everywhere(cluster: &mut Cluster) {
     );
 }
 
-/// A load that is small enough to share two cores with a control plane.
-async fn small_load(cluster: &mut Cluster) -> Load {
-    let client = Client::trusting(&cluster.pebble.root_pem().await).unwrap();
-    let addresses = cluster.addresses(443).await;
-    let mut options = LoadOptions::new(HOST);
-    options.rate = 40;
-    options.limit = Duration::from_mins(5);
-    let load = Load::start(cluster.clock, &client, &addresses, options);
-    load.wait_good(40).await;
-    load
-}
-
 async fn nothing_failed(load: Load) {
     load.wait_good(80).await;
     let report = load.stop().await;
@@ -98,7 +85,7 @@ async fn nothing_failed(load: Load) {
 }
 
 async fn a_replica_leaves_without_a_failed_request(cluster: &mut Cluster) {
-    let load = small_load(cluster).await;
+    let load = cluster.small_load().await;
 
     let gateways: Api<IstioGateway> = Api::namespaced(cluster.kube(), NAMESPACE);
     let one = Patch::Merge(json!({ "spec": { "replicaCount": 1 } }));
@@ -136,7 +123,7 @@ async fn a_rolling_update_fails_no_request(cluster: &mut Cluster) {
         .into_iter()
         .filter_map(|pod| pod.metadata.name)
         .collect();
-    let load = small_load(cluster).await;
+    let load = cluster.small_load().await;
 
     let gateways: Api<IstioGateway> = Api::namespaced(cluster.kube(), NAMESPACE);
     let marked = Patch::Merge(json!({ "spec": { "podAnnotations": { "example.com/try": "2" } } }));

@@ -312,3 +312,79 @@ async fn kubectl_changes_and_deletes_a_running_gateway() {
     kubectl.rig.wait("no proxies", LIMIT, gone).await;
     kubectl.rig.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_rolls_out_and_back() {
+    let kubectl = Kubectl::start().await;
+    let rolled_out = async || {
+        let text = kubectl
+            .run("rollout status deployment hello --timeout=50s")
+            .await;
+        assert!(text.contains("successfully rolled out"), "{text}");
+    };
+    let sets = async || -> Vec<String> {
+        let text = kubectl.run("get rs -o name").await;
+        text.lines().map(str::to_owned).collect()
+    };
+    rolled_out().await;
+    let first = sets().await;
+    assert_eq!(first.len(), 1, "{first:?}");
+
+    kubectl.run("set env deployment/hello MODE=second").await;
+    rolled_out().await;
+    let second = sets().await;
+    assert_eq!(second.len(), 2, "{second:?}");
+    let text = kubectl.run("rollout history deployment hello").await;
+    let revisions = |text: &str| -> Vec<String> {
+        let lines = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        let numbers = lines.filter(|word| word.parse::<u64>().is_ok());
+        numbers.map(str::to_owned).collect()
+    };
+    assert_eq!(revisions(&text), ["1", "2"], "{text}");
+    let text = kubectl
+        .run("rollout history deployment hello --revision=2")
+        .await;
+    assert!(text.contains("MODE:") && text.contains("second"), "{text}");
+
+    // Back to the first template: its set has the Pods again and is the newest revision.
+    kubectl.run("rollout undo deployment hello").await;
+    rolled_out().await;
+    let mode = "get deployment hello -o jsonpath={.spec.template.spec.containers[0].env}";
+    assert_eq!(kubectl.run(mode).await, "");
+    assert_eq!(sets().await, second);
+    let text = kubectl.run("rollout history deployment hello").await;
+    assert_eq!(revisions(&text), ["2", "3"], "{text}");
+    let table = kubectl.run(&format!("get {} --no-headers", first[0])).await;
+    let counts: Vec<&str> = table.split_whitespace().skip(1).take(3).collect();
+    assert!(
+        counts[0] != "0" && counts.iter().all(|n| *n == counts[0]),
+        "{table}"
+    );
+    let text = kubectl.run("describe deployment hello").await;
+    let name = first[0].rsplit('/').next().unwrap();
+    assert!(
+        text.contains(&format!("NewReplicaSet:   {name} (")),
+        "{text}"
+    );
+    let owners = kubectl
+        .run("get pods -o jsonpath={.items[*].metadata.ownerReferences[*].name}")
+        .await;
+    assert!(
+        !owners.is_empty() && owners.split_whitespace().all(|owner| owner == name),
+        "{owners}"
+    );
+
+    kubectl.run("rollout restart deployment hello").await;
+    rolled_out().await;
+    assert_eq!(sets().await.len(), 3);
+    kubectl
+        .run("patch deployment hello --type=merge -p {\"spec\":{\"revisionHistoryLimit\":1}}")
+        .await;
+    let forgotten = || async { (sets().await.len() == 2).then_some(()) };
+    kubectl.rig.wait("two replica sets", LIMIT, forgotten).await;
+    kubectl.run("delete deployment hello").await;
+    kubectl.until("get rs,pods", "No resources found").await;
+    kubectl.rig.stop().await;
+}

@@ -60,11 +60,16 @@ pub(crate) fn record_update(
     let emptied = new
         .pointer("/metadata/managedFields")
         .and_then(Value::as_array);
-    let emptied = emptied.is_some_and(|l| l.is_empty() || l.iter().all(|e| e == &Value::Null));
-    let mut managers = match old {
-        Some(old) if !emptied => Managers::read(old),
-        _ => Managers::default(),
-    };
+    // A list of one empty entry stands for "forget it": nothing is recorded until somebody applies.
+    let emptied = emptied.is_some_and(|list| {
+        let empty = |entry: &Value| entry.as_object().is_some_and(serde_json::Map::is_empty);
+        !list.is_empty() && list.iter().all(empty)
+    });
+    let mut managers = old.map(Managers::read).unwrap_or_default();
+    if emptied || (old.is_some() && managers.is_empty()) {
+        Managers::default().write(new);
+        return;
+    }
     let nothing = Value::Object(serde_json::Map::new());
     let difference = compare(old.unwrap_or(&nothing), new, root, !resource.custom);
     let changed = owned(difference.added.union(&difference.modified));
@@ -116,6 +121,11 @@ pub(crate) fn apply(
     let config = within_subresource(resource, config, &writer.subresource);
     let mut managers = live.map(Managers::read).unwrap_or_default();
     let mine = writer.key(Operation::Apply);
+    if live.is_some() && managers.is_empty() {
+        // What was there before anybody kept a record.
+        let held = compare(&nothing, base, root, !resource.custom).added;
+        managers.before_first_apply(owned(held), writer);
+    }
     let last = managers.set(&mine);
     let set = owned(FieldSet::of(&config, root).map_err(|error| {
         let name = format!(

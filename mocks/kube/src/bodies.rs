@@ -5,11 +5,11 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use crate::kinds::Resource;
-use crate::protobuf;
 use crate::request::{Request, options_error};
 use crate::schema::FieldReason;
 use crate::status::{Answer, ApiError};
 use crate::write::Patch;
+use crate::{meta, protobuf};
 
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
@@ -59,9 +59,14 @@ fn from_protobuf(body: &Bytes) -> Answer<Value> {
 /// `DeleteOptions`, when there are any.
 pub(crate) fn delete_options(request: &Request, body: &Bytes) -> Answer<Option<Value>> {
     if body.is_empty() {
-        Ok(None)
-    } else {
-        object(request, body).map(Some)
+        return Ok(None);
+    }
+    let options = object(request, body)?;
+    match meta::text(&options, "/kind") {
+        "" | "DeleteOptions" => Ok(Some(options)),
+        other => Err(ApiError::bad_request(format!(
+            "no kind {other:?} is registered for options of a deletion"
+        ))),
     }
 }
 

@@ -9,6 +9,7 @@ mod defaults;
 mod descriptions;
 pub(crate) mod metadata;
 pub(crate) mod names;
+pub(crate) mod omit;
 pub(crate) mod types;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ static SCHEMAS: LazyLock<BTreeMap<(&'static str, &'static str, &'static str), Ro
                 let hooks: &'static KindHooks = Box::leak(Box::new(KindHooks {
                     group: row.group,
                     kind: row.kind,
+                    type_name: row.type_name,
                 }));
                 ((row.group, row.version, row.kind), (hooks, OnceLock::new()))
             })
@@ -52,10 +54,12 @@ pub fn schema(group: &str, version: &str, kind: &str) -> Option<Arc<Schema>> {
 struct KindHooks {
     group: &'static str,
     kind: &'static str,
+    type_name: &'static str,
 }
 
 impl Hooks for KindHooks {
     fn default(&self, object: &mut Value) {
+        omit::apply(self.type_name, object);
         defaults::apply(self.group, self.kind, object);
     }
 

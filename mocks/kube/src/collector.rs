@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::meta;
 use crate::shared::Shared;
 use crate::status::Answer;
-use crate::store::{Location, ObjectKey, Work};
+use crate::store::{Location, Object, ObjectKey, Work};
 use crate::write::{self, At, CLEANUP, DeleteOptions, FOREGROUND, ORPHAN, Proposed, WriteOptions};
 
 /// Starts the collector.
@@ -53,7 +53,7 @@ fn at(shared: &Shared, location: &Location) -> Option<At> {
     })
 }
 
-fn get(shared: &Shared, location: &Location) -> Option<Arc<Value>> {
+fn get(shared: &Shared, location: &Location) -> Option<Arc<Object>> {
     shared.store.get(&location.collection, &location.key)
 }
 
@@ -255,11 +255,9 @@ fn empty(
     resource: &Arc<crate::kinds::Resource>,
     namespace: Option<&str>,
 ) -> Answer<bool> {
-    let Ok(page) = shared.store.page(&resource.collection, namespace, None) else {
-        return Ok(false);
-    };
     let mut left = false;
-    for (key, object) in page.objects {
+    for object in shared.store.all(&resource.collection, namespace) {
+        let key = ObjectKey::of(&object);
         let at = At {
             resource: resource.clone(),
             namespace: key.namespace,

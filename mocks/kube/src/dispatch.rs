@@ -19,7 +19,12 @@ pub(crate) type Reply = Response<ResponseBody>;
 
 /// An answer of JSON.
 pub(crate) fn json(code: StatusCode, value: &Value) -> Reply {
-    let mut reply = Response::new(ResponseBody::full(value.to_string()));
+    json_text(code, value.to_string())
+}
+
+/// An answer of JSON that is written already.
+pub(crate) fn json_text(code: StatusCode, text: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(ResponseBody::full(text));
     *reply.status_mut() = code;
     let headers = reply.headers_mut();
     headers.insert(
@@ -143,7 +148,8 @@ fn resource(
     let resource = kinds
         .find(&path.group, &path.version, &path.plural)
         .ok_or_else(|| {
-            if kinds.versions(&path.group).contains(&path.version) {
+            if kinds.is_builtin(&path.group) && kinds.versions(&path.group).contains(&path.version)
+            {
                 ApiError::no_route()
             } else {
                 ApiError::no_page()
@@ -160,14 +166,19 @@ fn resource(
         || (sub == "scale" && resource.scale.is_some())
         || (sub == "finalize" && resource.is("", "Namespace"))
         || (matches!(sub, "binding" | "eviction") && resource.is("", "Pod"));
-    if !known {
-        return Err(ApiError::no_route());
-    }
     let at = At {
         resource: resource.clone(),
         namespace: path.namespace.clone(),
         name: path.name.clone(),
     };
+    if !known {
+        // A custom kind has both subresources; what lacks is said of the object.
+        return Err(if resource.custom && matches!(sub, "status" | "scale") {
+            at.not_found()
+        } else {
+            ApiError::no_route()
+        });
+    }
     let mut reply = match request.verb() {
         "watch" => {
             let only = (!path.name.is_empty()).then_some(path.name.as_str());
@@ -179,7 +190,7 @@ fn resource(
             return Err(ApiError::method_not_allowed());
         }
         "get" => read::get(shared, request, &at)?,
-        "create" if across => return Err(ApiError::method_not_allowed()),
+        "create" | "deletecollection" if across => return Err(ApiError::method_not_allowed()),
         _ => change(shared, request, path, &at, body)?,
     };
     if let Some(warning) = &resource.warning {
@@ -213,6 +224,10 @@ fn change(
         }
         ("update", "" | "status" | "finalize") if !at.name.is_empty() => {
             let object = bodies::object(request, body)?;
+            if sub.is_empty() && write::creates_on_update(shared, at) {
+                let result = write::create(shared, at, object, &options, false)?;
+                return written(shared, request, at, &result);
+            }
             let result = write::update(shared, at, &options, &mut |_| {
                 Ok(write::Proposed::whole(object.clone()))
             })?;
@@ -284,11 +299,11 @@ fn delete_collection(
     let options = DeleteOptions::read(object.as_ref(), &request.query)?;
     let objects = read::matching(shared, request, at)?;
     let mut deleted = Vec::new();
-    for (key, _) in objects {
+    for object in objects {
         let at = At {
             resource: at.resource.clone(),
-            namespace: key.namespace,
-            name: key.name,
+            namespace: meta::namespace(&object).to_owned(),
+            name: meta::name(&object).to_owned(),
         };
         match write::delete(shared, &at, &options) {
             Ok(one) => deleted.push(one.object),
@@ -298,6 +313,7 @@ fn delete_collection(
         }
     }
     let format = Format::of(request)?;
-    let value = read::list_value(shared, at, format, &deleted, shared.store.revision(), None);
-    Ok(json(StatusCode::OK, &value))
+    let metadata = serde_json::json!({"resourceVersion": shared.store.revision().to_string()});
+    let text = read::list_text(shared, &at.resource, format, &deleted, metadata);
+    Ok(json_text(StatusCode::OK, text))
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::kinds::Resource;
 use crate::meta;
+use crate::store::Object;
 
 /// Field of `v1`, field of `events.k8s.io/v1`.
 const PAIRS: &[(&str, &str)] = &[
@@ -42,12 +43,12 @@ pub(crate) fn stored(resource: &Resource, mut object: Value) -> Value {
 }
 
 /// The stored object as a client of `resource` sees it.
-pub(crate) fn shown(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
-    let version = resource.api_version();
-    if meta::text(object, "/apiVersion") == version {
+pub(crate) fn shown(resource: &Resource, object: &Arc<Object>) -> Arc<Object> {
+    if resource.is_version(meta::text(object, "/apiVersion")) {
         return object.clone();
     }
-    let mut object = (**object).clone();
+    let version = resource.api_version();
+    let mut object = Value::clone(object);
     if resource.is("events.k8s.io", "Event") {
         for (core, other) in PAIRS {
             if let Some(value) = meta::remove(&mut object, core) {
@@ -56,5 +57,5 @@ pub(crate) fn shown(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
         }
     }
     object["apiVersion"] = version.into();
-    Arc::new(object)
+    Object::new(object)
 }

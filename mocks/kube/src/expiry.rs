@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::meta;
 use crate::shared::Shared;
-use crate::store::Location;
+use crate::store::{Location, ObjectKey};
 
 const TIME_TO_LIVE: SignedDuration = SignedDuration::from_hours(1);
 
@@ -28,15 +28,12 @@ pub(crate) fn start(shared: &Arc<Shared>) {
 
 fn expire(shared: &Shared) {
     let collection = Arc::from("/events");
-    let Ok(page) = shared.store.page(&collection, None, None) else {
-        return;
-    };
     let now = shared.clock.now();
-    for (key, event) in page.objects {
+    for event in shared.store.all(&collection, None) {
         if last_seen(&event).is_some_and(|at| now.duration_since(at) > TIME_TO_LIVE) {
             let location = Location {
                 collection: collection.clone(),
-                key,
+                key: ObjectKey::of(&event),
             };
             // An event that was written in between is not old.
             let result = shared.store.remove(&location, meta::revision(&event));

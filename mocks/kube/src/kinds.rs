@@ -68,6 +68,14 @@ impl Resource {
         }
     }
 
+    /// Whether a text is the version with its group.
+    pub(crate) fn is_version(&self, text: &str) -> bool {
+        match text.split_once('/') {
+            Some((group, version)) => self.group == group && self.version == version,
+            None => self.group.is_empty() && self.version == text,
+        }
+    }
+
     pub(crate) fn schema(&self) -> Option<Arc<Schema>> {
         if self.custom {
             self.custom_schema.clone()

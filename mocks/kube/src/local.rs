@@ -112,11 +112,10 @@ impl LocalKube {
             documents: std::sync::Mutex::default(),
         });
         let definitions = Arc::from("apiextensions.k8s.io/customresourcedefinitions");
-        if let Ok(page) = shared.store.page(&definitions, None, None) {
-            for (key, definition) in page.objects {
-                if !write::restore_definition(&shared, &definition) {
-                    return Err(Error::Definition { name: key.name });
-                }
+        for definition in shared.store.all(&definitions, None) {
+            if !write::restore_definition(&shared, &definition) {
+                let name = meta::name(&definition).to_owned();
+                return Err(Error::Definition { name });
             }
         }
         bootstrap(&shared)?;

@@ -3,10 +3,25 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+/// What is at a JSON pointer. It is [`Value::pointer`] without a copy of each word of the pointer: every
+/// request asks for dozens.
+pub(crate) fn at<'a>(object: &'a Value, pointer: &str) -> Option<&'a Value> {
+    if pointer.contains('~') {
+        return object.pointer(pointer);
+    }
+    pointer
+        .split('/')
+        .skip(1)
+        .try_fold(object, |value, word| match value {
+            Value::Object(map) => map.get(word),
+            Value::Array(list) => list.get(word.parse::<usize>().ok()?),
+            _ => None,
+        })
+}
+
 /// The string at a JSON pointer, or "".
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object
-        .pointer(pointer)
+    at(object, pointer)
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
@@ -31,9 +46,7 @@ pub(crate) fn revision(object: &Value) -> u64 {
 }
 
 pub(crate) fn deleting(object: &Value) -> bool {
-    object
-        .pointer("/metadata/deletionTimestamp")
-        .is_some_and(|at| !at.is_null())
+    at(object, "/metadata/deletionTimestamp").is_some_and(|at| !at.is_null())
 }
 
 pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
@@ -42,15 +55,14 @@ pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
 
 /// The strings of the list at a JSON pointer.
 pub(crate) fn strings<'a>(object: &'a Value, pointer: &str) -> Vec<&'a str> {
-    let list = object.pointer(pointer).and_then(Value::as_array);
+    let list = at(object, pointer).and_then(Value::as_array);
     list.map(|list| list.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default()
 }
 
 /// The list at a JSON pointer, empty when there is none.
 pub(crate) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object
-        .pointer(pointer)
+    at(object, pointer)
         .and_then(Value::as_array)
         .map(Vec::as_slice)
         .unwrap_or_default()
@@ -110,6 +122,23 @@ pub(crate) fn fill(object: &mut Value, key: &str, value: Value) {
 /// A time as `metav1.Time` prints it: whole seconds, UTC.
 pub(crate) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Removes collections of the metadata that hold nothing: they are the same as absent ones.
+pub(crate) fn drop_empty(object: &mut Value) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for key in ["annotations", "finalizers", "labels", "ownerReferences"] {
+        let empty = match metadata.get(key) {
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(Value::Object(map)) => map.is_empty(),
+            _ => false,
+        };
+        if empty {
+            metadata.shift_remove(key);
+        }
+    }
 }
 
 /// Removes nulls from maps, at every depth: an absent field and a null one are the same.

@@ -1,27 +1,28 @@
 //! Get, list and watch.
 
 mod format;
+mod token;
 mod watch;
 
 use std::sync::Arc;
 
-use base64::Engine as _;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 pub(crate) use format::Format;
+use token::Continue;
 pub(crate) use watch::watch;
 
-use crate::dispatch::{Reply, json as json_reply};
+use crate::dispatch::{Reply, json_text};
+use crate::events;
 use crate::kinds::Resource;
-use crate::request::{Request, options_error};
-use crate::schema::FieldReason;
+use crate::request::Request;
+use crate::schema::FieldError;
 use crate::selector::Selector;
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError};
-use crate::store::ObjectKey;
+use crate::store::{Filter, Object, ObjectKey, Wanted};
 use crate::write::At;
-use crate::{events, meta};
 
 /// The selectors of a request.
 fn selector(request: &Request, at: &At) -> Answer<Selector> {
@@ -29,31 +30,30 @@ fn selector(request: &Request, at: &At) -> Answer<Selector> {
     Selector::parse(get("labelSelector"), get("fieldSelector"), &at.resource)
 }
 
-fn namespace_of(at: &At) -> Option<&str> {
-    (at.resource.namespaced && !at.namespace.is_empty()).then_some(at.namespace.as_str())
-}
-
 /// Answers with one object, in the format the request accepts.
 pub(crate) fn object(
     shared: &Shared,
     request: &Request,
     at: &At,
-    object: &Arc<Value>,
+    object: &Arc<Object>,
     code: StatusCode,
 ) -> Answer<Reply> {
-    let format = Format::of(request)?;
-    let value = match format {
-        Format::Object => return Ok(json_reply(code, object)),
-        Format::Partial => format::partial(object),
-        Format::Table(include) => format::table(
-            shared,
-            &at.resource,
-            std::slice::from_ref(object),
-            include,
-            true,
-        ),
+    let text = match Format::of(request)? {
+        Format::Object => object.text().clone(),
+        Format::Partial => {
+            let mut out = Vec::new();
+            format::put_partial(&mut out, object);
+            out.into()
+        }
+        Format::Table(include) => {
+            let objects = std::slice::from_ref(object);
+            let table = format::Table::of(shared, &at.resource, objects, include);
+            let mut out = Vec::new();
+            table.put(&mut out);
+            out.into()
+        }
     };
-    Ok(json_reply(code, &value))
+    Ok(json_text(code, text))
 }
 
 /// Gets one object.
@@ -68,184 +68,177 @@ pub(crate) fn get(shared: &Shared, request: &Request, at: &At) -> Answer<Reply> 
 }
 
 /// All objects that a request selects, as they are stored.
-pub(crate) fn matching(
-    shared: &Shared,
-    request: &Request,
-    at: &At,
-) -> Answer<Vec<(ObjectKey, Arc<Value>)>> {
+pub(crate) fn matching(shared: &Shared, request: &Request, at: &At) -> Answer<Vec<Arc<Object>>> {
     let selector = selector(request, at)?;
-    let page = shared
-        .store
-        .page(&at.resource.collection, namespace_of(at), None);
-    let page = page.map_err(|_| expired_list())?;
-    Ok(page
-        .objects
-        .into_iter()
-        .filter(|(_, object)| {
-            selector.is_empty() || selector.matches(&events::shown(&at.resource, object))
-        })
-        .collect())
+    let filter = filter(&selector, &at.resource);
+    let wanted = Wanted {
+        namespace: place(at),
+        filter: filter.as_deref(),
+        ..Wanted::default()
+    };
+    let page = shared.store.page(&at.resource.collection, &wanted);
+    Ok(page.map_err(|_| expired_list())?.objects)
+}
+
+/// What a selector says of objects as they are stored; none when it selects everything.
+fn filter<'a>(selector: &'a Selector, resource: &'a Resource) -> Option<Box<Filter<'a>>> {
+    if selector.is_empty() {
+        return None;
+    }
+    Some(Box::new(|object| {
+        selector.matches(&events::shown(resource, object))
+    }))
 }
 
 fn expired_list() -> ApiError {
     ApiError::expired(
         "The provided continue parameter is too old to display a consistent list result. You can \
-         start a new list without the continue parameter.",
+         start a new list without the continue parameter, or use the continue token in this \
+         response to retrieve the remainder of the results. Continuing with the provided token \
+         results in an inconsistent list - objects that were created, modified, or deleted between \
+         the time the first chunk was returned and now may show up in the list.",
     )
 }
 
-/// Where a list goes on: the last key shown, and the revision of the list.
-fn decode_continue(token: &str) -> Answer<(ObjectKey, u64)> {
-    let wrong = || ApiError::bad_request("continue key is not valid: it was not made by a list");
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(token)
-        .map_err(|_| wrong())?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
-    let text = |key: &str| value[key].as_str().map(str::to_owned).ok_or_else(wrong);
-    let key = ObjectKey {
-        namespace: text("namespace")?,
-        name: text("name")?,
-    };
-    Ok((key, value["rv"].as_u64().ok_or_else(wrong)?))
+/// The namespace of a collection: "" for kinds that have none, none where all are asked for.
+fn place(at: &At) -> Option<&str> {
+    (!at.resource.namespaced || !at.namespace.is_empty()).then_some(at.namespace.as_str())
 }
 
-fn encode_continue(key: &ObjectKey, revision: u64) -> String {
-    let value = json!({
-        "v": "meta.k8s.io/v1", "rv": revision, "namespace": key.namespace, "name": key.name,
-    });
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string())
-}
-
-/// How `resourceVersionMatch` may be used (`ValidateListOptions` of `meta/internalversion`).
-fn check_match(request: &Request) -> Answer<()> {
-    let Some(named) = request.query.get("resourceVersionMatch") else {
+/// How the options of a list may be combined (`ValidateListOptions` of `meta/internalversion`).
+fn check_list(request: &Request) -> Answer<()> {
+    let query = &request.query;
+    let (revision, named) = (
+        query.get("resourceVersion"),
+        query.get("resourceVersionMatch"),
+    );
+    let going_on = query.get("continue").is_some();
+    let mut errors = Vec::new();
+    let mut forbid = |field: &str, why: &str| errors.push(FieldError::forbidden(field, why));
+    if named.is_some() && revision.is_none() {
+        let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+        forbid("resourceVersionMatch", why);
+    }
+    if named.is_some() && going_on {
+        let why = "resourceVersionMatch is forbidden when continue is provided";
+        forbid("resourceVersionMatch", why);
+    }
+    if named == Some("Exact") && revision == Some("0") {
+        let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+        forbid("resourceVersionMatch", why);
+    }
+    if query.get("sendInitialEvents").is_some() {
+        let why = "sendInitialEvents is forbidden for list";
+        forbid("sendInitialEvents", why);
+    }
+    if let Some(named) = named.filter(|named| !matches!(*named, "Exact" | "NotOlderThan")) {
+        errors.push(FieldError::not_supported(
+            "resourceVersionMatch",
+            &named.into(),
+            &["Exact", "NotOlderThan", ""],
+        ));
+    }
+    if errors.is_empty() {
         return Ok(());
-    };
-    let (reason, detail) = if request.query.get("resourceVersion").is_none() {
-        let detail =
-            "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided";
-        (FieldReason::Forbidden, detail.to_owned())
-    } else if !matches!(named, "Exact" | "NotOlderThan") {
-        let detail = format!(
-            "Unsupported value: {named:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""
-        );
-        (FieldReason::NotSupported, detail)
-    } else {
-        return Ok(());
-    };
-    Err(options_error(
-        "ListOptions",
-        "resourceVersionMatch",
-        reason,
-        detail,
-    ))
+    }
+    Err(ApiError::invalid("ListOptions", "meta.k8s.io", "", &errors))
 }
 
 /// Lists, with `limit` and `continue`: all pages show the objects as they were at one revision.
 pub(crate) fn list(shared: &Shared, request: &Request, at: &At) -> Answer<Reply> {
+    let query = &request.query;
     let selector = selector(request, at)?;
-    let limit = request.query.number("limit")?.filter(|limit| *limit > 0);
-    let wanted = request.query.revision()?;
-    check_match(request)?;
+    let mut limit = query.number("limit")?.filter(|limit| *limit > 0);
+    let revision = query.revision()?;
+    check_list(request)?;
     let current = shared.store.revision();
-    if let Some(wanted) = wanted.filter(|wanted| *wanted > current) {
+    if let Some(wanted) = revision.filter(|wanted| *wanted > current) {
         return Err(ApiError::too_large_version(wanted, current));
     }
-    let from = match request.query.get("continue") {
-        Some(token) => Some(decode_continue(token)?),
-        None if request.query.get("resourceVersionMatch") == Some("Exact") => {
-            let namespace = at.namespace.clone();
-            wanted.map(|wanted| {
-                (
-                    ObjectKey {
-                        namespace,
-                        name: String::new(),
-                    },
-                    wanted,
-                )
-            })
-        }
+    let token = match query.get("continue") {
+        Some(token) => Some(Continue::decode(token, place(at))?),
         None => None,
     };
-    let from_ref = from.as_ref().map(|(key, revision)| (key, *revision));
-    let page = shared
-        .store
-        .page(&at.resource.collection, namespace_of(at), from_ref)
-        .map_err(|_| expired_list())?;
-    let mut shown = Vec::new();
-    let mut token = None;
-    let mut remaining = 0_u64;
-    let mut last = None;
-    for (key, object) in page.objects {
-        let object = events::shown(&at.resource, &object);
-        if !selector.is_empty() && !selector.matches(&object) {
-            continue;
+    if token.is_some() && revision.is_some_and(|revision| revision > 0) {
+        return Err(ApiError::bad_request(
+            "specifying resource version is not allowed when using continue",
+        ));
+    }
+    if token.is_none() && revision == Some(0) {
+        // Such a list comes from the real server's cache, which knows no pages.
+        limit = None;
+    }
+    let exactly = query.get("resourceVersionMatch") == Some("Exact");
+    let filter = filter(&selector, &at.resource);
+    let wanted = Wanted {
+        namespace: place(at),
+        from: token.as_ref().map(Continue::bound),
+        at: match &token {
+            Some(token) => token.at,
+            None => revision.filter(|_| exactly),
+        },
+        limit,
+        filter: filter.as_deref(),
+    };
+    let page = shared.store.page(&at.resource.collection, &wanted);
+    let page = page.map_err(|_| {
+        let renewed = token.as_ref().map(|token| token.renewed(place(at)));
+        match renewed {
+            Some(token) => expired_list().with_continue(token),
+            None => expired_list(),
         }
-        if limit.is_some_and(|limit| shown.len() as u64 >= limit) {
-            remaining += 1;
-            continue;
-        }
-        shown.push(object);
-        last = Some(key);
-    }
-    if let Some(key) = last.filter(|_| remaining > 0) {
-        let counted = selector.is_empty().then_some(remaining);
-        token = Some((encode_continue(&key, page.revision), counted));
-    }
-    let format = Format::of(request)?;
-    let value = list_value(shared, at, format, &shown, page.revision, token);
-    Ok(json_reply(StatusCode::OK, &value))
-}
-
-/// An object as an item of a list. The lists of built-in kinds are typed, and their items do not say
-/// their kind again.
-fn item(resource: &Resource, object: &Value) -> Value {
-    let mut item = object.clone();
-    if !resource.custom {
-        meta::remove(&mut item, "apiVersion");
-        meta::remove(&mut item, "kind");
-    }
-    item
-}
-
-/// A list in the format that is asked for.
-pub(crate) fn list_value(
-    shared: &Shared,
-    at: &At,
-    format: Format,
-    objects: &[Arc<Value>],
-    revision: u64,
-    more: Option<(String, Option<u64>)>,
-) -> Value {
-    let resource = &*at.resource;
-    let mut metadata = json!({"resourceVersion": revision.to_string()});
-    if resource.custom && matches!(format, Format::Object) {
-        // The lists of custom kinds always say it.
-        metadata["continue"] = "".into();
-    }
-    if let Some((token, remaining)) = more {
+    })?;
+    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
+    if let Some(last) = page.objects.last().filter(|_| page.remaining > 0) {
+        let token = token::encode(&ObjectKey::of(last), place(at), Some(page.revision));
         metadata["continue"] = token.into();
-        if let Some(remaining) = remaining {
-            metadata["remainingItemCount"] = remaining.into();
+        if selector.is_empty() {
+            metadata["remainingItemCount"] = page.remaining.into();
         }
     }
+    let resource = &*at.resource;
+    let shown: Vec<_> = page
+        .objects
+        .iter()
+        .map(|object| events::shown(resource, object))
+        .collect();
+    let text = list_text(shared, resource, Format::of(request)?, &shown, metadata);
+    Ok(json_text(StatusCode::OK, text))
+}
+
+/// A list in the format that is asked for, written from the objects' own texts.
+pub(crate) fn list_text(
+    shared: &Shared,
+    resource: &Resource,
+    format: Format,
+    objects: &[Arc<Object>],
+    mut metadata: Value,
+) -> Vec<u8> {
+    let mut out = Vec::new();
     match format {
-        Format::Object => json!({
-            "kind": resource.list_kind,
-            "apiVersion": resource.api_version(),
-            "metadata": metadata,
-            "items": objects.iter().map(|object| item(resource, object)).collect::<Vec<_>>(),
-        }),
-        Format::Partial => json!({
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": metadata,
-            "items": objects.iter().map(|object| format::partial(object)).collect::<Vec<_>>(),
-        }),
+        Format::Object => {
+            if resource.custom && metadata.get("continue").is_none() {
+                // The lists of custom kinds always say it.
+                metadata["continue"] = "".into();
+            }
+            let head = (resource.list_kind.as_str(), resource.api_version());
+            format::put_list(&mut out, (head.0, &head.1), &metadata, |out| {
+                format::put_items(out, resource, objects);
+            });
+        }
+        Format::Partial => {
+            let head = ("PartialObjectMetadataList", "meta.k8s.io/v1");
+            format::put_list(&mut out, head, &metadata, |out| {
+                format::put_separated(out, objects, |out, object| {
+                    format::put_partial(out, object);
+                });
+            });
+        }
         Format::Table(include) => {
-            let mut table = format::table(shared, resource, objects, include, true);
-            table["metadata"] = metadata;
-            table
+            let mut table = format::Table::of(shared, resource, objects, include);
+            table.metadata = metadata;
+            table.put(&mut out);
         }
     }
+    out
 }

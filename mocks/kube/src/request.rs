@@ -44,17 +44,18 @@ impl Query {
             .is_some_and(|value| value == "true" || value == "1")
     }
 
+    /// A count, of which one below nothing is none.
     pub(crate) fn number(&self, key: &str) -> Answer<Option<u64>> {
-        self.get(key)
-            .map(|value| {
-                value.parse().map_err(|_| {
-                    // The words of Go's strconv, which the real server passes on.
-                    ApiError::bad_request(format!(
-                        "strconv.ParseInt: parsing {value:?}: invalid syntax"
-                    ))
-                })
-            })
-            .transpose()
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        let number: i64 = value.parse().map_err(|_| {
+            // The words of Go's strconv, which the real server passes on.
+            ApiError::bad_request(format!(
+                "strconv.ParseInt: parsing {value:?}: invalid syntax"
+            ))
+        })?;
+        Ok(u64::try_from(number).ok())
     }
 
     /// The revision that `resourceVersion` names.
@@ -74,16 +75,23 @@ impl Query {
     /// options.
     pub(crate) fn dry_run(&self, options: &str) -> Answer<bool> {
         match self.all("dryRun").as_slice() {
-            [] | [""] => Ok(false),
-            values if values.iter().all(|value| *value == "All") => Ok(true),
-            values => Err(options_error(
-                options,
-                "dryRun",
-                FieldReason::NotSupported,
-                format!("Unsupported value: {values:?}: supported values: \"All\""),
-            )),
+            [""] => Ok(false),
+            values => dry_run(values, options),
         }
     }
+}
+
+/// The values of `dryRun`, of a query or of a body.
+pub(crate) fn dry_run(values: &[&str], options: &str) -> Answer<bool> {
+    if values.iter().all(|value| *value == "All") {
+        return Ok(!values.is_empty());
+    }
+    Err(options_error(
+        options,
+        "dryRun",
+        FieldReason::NotSupported,
+        format!("Unsupported value: {values:?}: supported values: \"All\""),
+    ))
 }
 
 /// The options of a request are refused as an object of a kind of their own would be.
@@ -142,6 +150,8 @@ pub(crate) struct ResourcePath {
     pub(crate) name: String,
     /// "" for the object itself.
     pub(crate) subresource: String,
+    /// The path is one of the old ones for watches: `/api/v1/watch/...`.
+    pub(crate) watch: bool,
 }
 
 /// What a path leads to.
@@ -169,6 +179,13 @@ impl Target {
             group: group.to_owned(),
             version: version.to_owned(),
             ..ResourcePath::default()
+        };
+        let rest = match rest {
+            ["watch", rest @ ..] if !rest.is_empty() => {
+                path.watch = true;
+                rest
+            }
+            rest => rest,
         };
         // `namespaces/x/status` is about the namespace, `namespaces/x/pods` about what is in it.
         let rest = match rest {
@@ -240,8 +257,9 @@ impl Request {
         let resource = matches!(self.target, Target::Resource(_));
         match self.parts.method {
             Method::GET | Method::HEAD if !resource => "get",
-            Method::GET if self.query.flag("watch") => "watch",
+            Method::GET if self.old_watch() => "watch",
             Method::GET | Method::HEAD if named => "get",
+            Method::GET if self.query.flag("watch") => "watch",
             Method::GET | Method::HEAD => "list",
             Method::POST if resource => "create",
             Method::POST => "post",
@@ -258,6 +276,10 @@ impl Request {
             Method::DELETE => "deletecollection",
             _ => "unknown",
         }
+    }
+
+    fn old_watch(&self) -> bool {
+        matches!(&self.target, Target::Resource(path) if path.watch)
     }
 
     /// The kind of the options that a write takes.

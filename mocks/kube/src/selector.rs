@@ -62,7 +62,7 @@ impl Selector {
 
 impl Requirement {
     fn holds(&self, object: &Value) -> bool {
-        let labels = object.pointer("/metadata/labels");
+        let labels = meta::at(object, "/metadata/labels");
         let label = |key: &str| {
             labels
                 .and_then(|labels| labels.get(key))
@@ -82,7 +82,7 @@ impl Requirement {
 
 impl Field {
     fn holds(&self, object: &Value) -> bool {
-        let value = match object.pointer(&self.pointer) {
+        let value = match meta::at(object, &self.pointer) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),

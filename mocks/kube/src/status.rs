@@ -11,6 +11,8 @@ pub(crate) struct ApiError {
     reason: &'static str,
     message: String,
     details: Option<Box<Value>>,
+    /// With what a list that cannot go on as it began may go on all the same.
+    continue_token: Option<String>,
 }
 
 pub(crate) type Answer<T> = Result<T, ApiError>;
@@ -31,7 +33,14 @@ impl ApiError {
             reason,
             message: message.into(),
             details: None,
+            continue_token: None,
         }
+    }
+
+    /// The same, with the token of a list that goes on with what is there now.
+    pub(crate) fn with_continue(mut self, token: String) -> Self {
+        self.continue_token = Some(token);
+        self
     }
 
     fn about(mut self, name: &str, group: &str, kind: &str) -> Self {
@@ -42,6 +51,12 @@ impl ApiError {
             }
         }
         self.details = Some(Box::new(Value::Object(details)));
+        self
+    }
+
+    /// The same, with something said before its message.
+    pub(crate) fn with_prefix(mut self, prefix: &str) -> Self {
+        self.message = format!("{prefix}: {}", self.message);
         self
     }
 
@@ -184,6 +199,12 @@ impl ApiError {
         Self::new(406, "NotAcceptable", message).with_detail("causes", json!([]))
     }
 
+    /// The media type is known, and not in the form or version that is asked for.
+    pub(crate) fn not_convertible(accepted: &str) -> Self {
+        let message = format!("only the following media types are accepted: {accepted}");
+        Self::new(406, "NotAcceptable", message)
+    }
+
     pub(crate) fn too_large() -> Self {
         let message = format!(
             "Request entity too large: limit is {}",
@@ -235,11 +256,12 @@ impl ApiError {
         .with_detail("causes", json!([{"message": message}]))
     }
 
-    pub(crate) fn disruption_budget() -> Self {
+    /// `counts` says what the budget needs and has.
+    pub(crate) fn disruption_budget(counts: &str) -> Self {
         let message = "Cannot evict pod as it would violate the pod's disruption budget.";
         Self::new(429, "TooManyRequests", message).with_detail(
             "causes",
-            json!([{"reason": "DisruptionBudget", "message": message}]),
+            json!([{"reason": "DisruptionBudget", "message": counts}]),
         )
     }
 
@@ -266,6 +288,9 @@ impl ApiError {
             "status": "Failure",
             "message": self.message,
         });
+        if let Some(token) = &self.continue_token {
+            status["metadata"]["continue"] = token.clone().into();
+        }
         if !self.reason.is_empty() {
             status["reason"] = self.reason.into();
         }

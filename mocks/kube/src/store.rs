@@ -6,8 +6,10 @@
 
 mod collection;
 mod file;
+mod object;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gatewright_seams::Tasks;
@@ -18,13 +20,24 @@ use crate::error::Error;
 use crate::meta;
 use crate::options::Storage;
 use collection::Collection;
-pub(crate) use collection::{Change, Event, Page};
+pub(crate) use collection::{Change, Event, Filter, Page, Wanted};
+pub(crate) use object::Object;
 
 /// The place of an object in its collection. Cluster-scoped objects have the namespace "".
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ObjectKey {
     pub(crate) namespace: String,
     pub(crate) name: String,
+}
+
+impl ObjectKey {
+    /// The place of an object.
+    pub(crate) fn of(object: &Value) -> Self {
+        Self {
+            namespace: meta::namespace(object).to_owned(),
+            name: meta::name(object).to_owned(),
+        }
+    }
 }
 
 /// An object's collection and place.
@@ -73,7 +86,7 @@ struct State {
     uids: BTreeMap<String, Location>,
     dependents: BTreeMap<String, BTreeSet<Location>>,
     work: VecDeque<Work>,
-    unwritten: Vec<(Location, Option<Arc<Value>>)>,
+    unwritten: Vec<(Location, Option<Arc<Object>>)>,
 }
 
 /// How far the file has come.
@@ -114,7 +127,7 @@ impl Store {
                 for (location, object) in objects {
                     state.index(&location, None, Some(&object));
                     let collection = state.collection(&location.collection);
-                    collection.restore(location.key, Arc::new(object));
+                    collection.restore(location.key, Object::new(object));
                 }
                 for collection in state.collections.values_mut() {
                     collection.expire(revision);
@@ -148,7 +161,7 @@ impl Store {
         self.state().revision
     }
 
-    pub(crate) fn get(&self, collection: &str, key: &ObjectKey) -> Option<Arc<Value>> {
+    pub(crate) fn get(&self, collection: &str, key: &ObjectKey) -> Option<Arc<Object>> {
         self.state().collections.get(collection)?.get(key)
     }
 
@@ -166,7 +179,7 @@ impl Store {
     }
 
     /// Adds an object; its `resourceVersion` is written here.
-    pub(crate) fn create(&self, at: &Location, object: Value) -> Result<Arc<Value>, Refused> {
+    pub(crate) fn create(&self, at: &Location, object: Value) -> Result<Arc<Object>, Refused> {
         self.write(at, None, Some(object))
     }
 
@@ -176,12 +189,12 @@ impl Store {
         at: &Location,
         expected: u64,
         object: Value,
-    ) -> Result<Arc<Value>, Refused> {
+    ) -> Result<Arc<Object>, Refused> {
         self.write(at, Some(expected), Some(object))
     }
 
     /// Takes away the object with the revision `expected`. Gives its last state, with the revision of the removal.
-    pub(crate) fn remove(&self, at: &Location, expected: u64) -> Result<Arc<Value>, Refused> {
+    pub(crate) fn remove(&self, at: &Location, expected: u64) -> Result<Arc<Object>, Refused> {
         self.write(at, Some(expected), None)
     }
 
@@ -190,7 +203,7 @@ impl Store {
         at: &Location,
         expected: Option<u64>,
         object: Option<Value>,
-    ) -> Result<Arc<Value>, Refused> {
+    ) -> Result<Arc<Object>, Refused> {
         let mut state = self.state();
         let previous = state.collection(&at.collection).get(&at.key);
         match (&previous, expected) {
@@ -207,15 +220,15 @@ impl Store {
         let stamped = |mut object: Value| {
             let text = Value::String(revision.to_string());
             meta::set_metadata(&mut object, "resourceVersion", Some(text));
-            Arc::new(object)
+            Object::new(object)
         };
         let object = match (object, &previous) {
             (Some(object), _) => stamped(object),
-            (None, Some(previous)) => stamped((**previous).clone()),
+            (None, Some(previous)) => stamped(Value::clone(previous)),
             (None, None) => return Err(Refused::Absent),
         };
-        let now = (!removed).then_some(&*object);
-        state.index(at, previous.as_deref(), now);
+        let now = (!removed).then_some(&**object);
+        state.index(at, previous.as_deref().map(Deref::deref), now);
         if self.file {
             state
                 .unwritten
@@ -252,16 +265,23 @@ impl Store {
         reached.is_ok_and(|written| !written.failed)
     }
 
-    /// A page of a collection; see [`Collection::page`].
-    pub(crate) fn page(
-        &self,
-        collection: &Arc<str>,
-        namespace: Option<&str>,
-        from: Option<(&ObjectKey, u64)>,
-    ) -> Result<Page, Expired> {
+    /// A page of a collection.
+    pub(crate) fn page(&self, collection: &Arc<str>, wanted: &Wanted<'_>) -> Result<Page, Expired> {
         let mut state = self.state();
         let revision = state.revision;
-        state.collection(collection).page(namespace, from, revision)
+        state.collection(collection).page(wanted, revision)
+    }
+
+    /// All objects of a collection, or of one namespace of it.
+    pub(crate) fn all(&self, collection: &Arc<str>, namespace: Option<&str>) -> Vec<Arc<Object>> {
+        let wanted = Wanted {
+            namespace,
+            ..Wanted::default()
+        };
+        // Only what was long ago can be expired.
+        self.page(collection, &wanted)
+            .map(|page| page.objects)
+            .unwrap_or_default()
     }
 
     /// The changes after `after` that may be shown, at most `limit`.
@@ -270,7 +290,7 @@ impl Store {
         collection: &Arc<str>,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<Event>, Expired> {
+    ) -> Result<Vec<Arc<Event>>, Expired> {
         let mut state = self.state();
         let visible = state.visible;
         state.collection(collection).events(after, visible, limit)

@@ -17,7 +17,12 @@ pub(crate) fn columns(resource: &Resource) -> Value {
         "name": "Name", "type": "string", "format": "name", "priority": 0,
         "description": "Name must be unique within a namespace.",
     });
-    let mut columns = vec![name];
+    // An Event's name is its last column.
+    let mut columns = if is_event(resource) {
+        Vec::new()
+    } else {
+        vec![name]
+    };
     let column = |name: &str, kind: &str, format: &str, priority: i64, description: &str| {
         json!({
             "name": name, "type": kind, "format": format, "priority": priority,
@@ -26,12 +31,14 @@ pub(crate) fn columns(resource: &Resource) -> Value {
     };
     if let Some(kind) = columns::of(resource) {
         columns.extend(kind.iter().map(|(name, priority)| {
-            let kind = if columns::is_number(name) {
+            let kind = if columns::is_number(&resource.kind, name) {
                 "integer"
             } else {
                 "string"
             };
-            column(name, kind, "", *priority, "")
+            // Only an Event has its name here.
+            let format = if *name == "Name" { "name" } else { "" };
+            column(name, kind, format, *priority, "")
         }));
     } else if resource.columns.is_empty() {
         columns.push(column("Age", "date", "", 0, "When the object was created."));
@@ -46,9 +53,17 @@ pub(crate) fn columns(resource: &Resource) -> Value {
     Value::Array(columns)
 }
 
+fn is_event(resource: &Resource) -> bool {
+    resource.kind == "Event" && !resource.custom
+}
+
 /// The cells of one object's row.
 pub(crate) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
-    let mut cells = vec![Value::String(meta::name(object).to_owned())];
+    let mut cells = if is_event(resource) {
+        Vec::new()
+    } else {
+        vec![Value::String(meta::name(object).to_owned())]
+    };
     if columns::of(resource).is_some() {
         cells.extend(builtin::cells(resource, object, now));
     } else if resource.columns.is_empty() {

@@ -15,7 +15,7 @@ pub(crate) use create::create;
 pub(crate) use delete::{DeleteOptions, FOREGROUND, ORPHAN, delete};
 pub(crate) use patch::{Patch, patch};
 pub(crate) use scale::scale_of;
-pub(crate) use strategy::{CLEANUP, restore_definition};
+pub(crate) use strategy::{CLEANUP, creates_on_update, restore_definition};
 pub(crate) use update::{Proposed, update};
 
 use crate::apply::Writer;
@@ -25,7 +25,7 @@ use crate::request::{Request, ResourcePath, options_error};
 use crate::schema::{FieldError, FieldReason, Schema};
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError};
-use crate::store::{Location, ObjectKey, Refused};
+use crate::store::{Location, Object, ObjectKey, Refused};
 
 /// The object a request is about.
 #[derive(Clone)]
@@ -77,6 +77,16 @@ impl At {
             }
         }
     }
+
+    /// There is an object of the name already.
+    fn exists(&self, held: &Value) -> ApiError {
+        let exists = self.refused(Refused::Exists);
+        if meta::deleting(held) {
+            exists.with_prefix("object is being deleted")
+        } else {
+            exists
+        }
+    }
 }
 
 /// What is done about fields that the schema does not know.
@@ -109,13 +119,14 @@ impl WriteOptions {
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
                 let detail = format!(
-                    "Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+                    "Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
                 );
                 let kind = request.options_kind();
                 let reason = FieldReason::NotSupported;
                 return Err(options_error(kind, "fieldValidation", reason, detail));
             }
         };
+        check_manager(request)?;
         Ok(Self {
             writer: Writer {
                 manager: request.manager(),
@@ -145,9 +156,22 @@ impl WriteOptions {
     }
 }
 
+/// The longest name of a field manager (`meta/v1` `FieldManagerMaxLength`).
+const MANAGER_LIMIT: usize = 128;
+
+fn check_manager(request: &Request) -> Answer<()> {
+    let manager = request.query.get("fieldManager").unwrap_or_default();
+    if manager.len() <= MANAGER_LIMIT {
+        return Ok(());
+    }
+    let detail = format!("Too long: may not be more than {MANAGER_LIMIT} bytes");
+    let (kind, reason) = (request.options_kind(), FieldReason::TooLong);
+    Err(options_error(kind, "fieldManager", reason, detail))
+}
+
 /// What a write left behind.
 pub(crate) struct Written {
-    pub(crate) object: Arc<Value>,
+    pub(crate) object: Arc<Object>,
     pub(crate) created: bool,
     pub(crate) warnings: Vec<String>,
 }
@@ -204,6 +228,15 @@ fn check_kind(resource: &Resource, object: &mut Value) -> Answer<()> {
     Ok(())
 }
 
+fn invalid_patch(patch: &str, problem: &str) -> ApiError {
+    let errors = [FieldError {
+        field: "patch".to_owned(),
+        reason: FieldReason::Invalid,
+        detail: format!("Invalid value: {patch:?}: {problem}"),
+    }];
+    ApiError::invalid("", "", "", &errors)
+}
+
 /// Looks for fields that the schema does not know, drops them, and fills in defaults. Gives warnings.
 /// `patch` is the text of the patch that made the object, if one did.
 fn shape(
@@ -222,6 +255,10 @@ fn shape(
         resource.kind, resource.version, resource.kind
     );
     if let Some(error) = schema.decode_error(object) {
+        // A time that is none is found at another place than a wrong type, when a patch made it.
+        if let Some(patch) = patch.filter(|_| error.starts_with("parsing time")) {
+            return Err(invalid_patch(patch, &error));
+        }
         return Err(ApiError::bad_request(format!("{handled}: {error}")));
     }
     let mut warnings = Vec::new();
@@ -235,14 +272,7 @@ fn shape(
             let strict = format!("strict decoding error: {}", warnings.join(", "));
             return Err(match patch {
                 None => ApiError::bad_request(format!("{handled}: {strict}")),
-                Some(patch) => {
-                    let errors = [FieldError {
-                        field: "patch".to_owned(),
-                        reason: FieldReason::Invalid,
-                        detail: format!("Invalid value: {patch:?}: {strict}"),
-                    }];
-                    ApiError::invalid("", "", "", &errors)
-                }
+                Some(patch) => invalid_patch(patch, &strict),
             });
         }
     }
@@ -250,6 +280,7 @@ fn shape(
         meta::drop_nulls(object);
     }
     schema.prune(object);
+    meta::drop_empty(object);
     schema.default(object);
     Ok(warnings)
 }

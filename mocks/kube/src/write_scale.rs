@@ -48,6 +48,9 @@ pub(crate) fn change(
         None => Some(bodies::object(request, body)?),
         Some(_) => None,
     };
+    if let Some(whole) = &whole {
+        check_scale(at, whole)?;
+    }
     let written = write::update(shared, at, options, &mut |live| {
         let mut wanted = scale_of(at, scale, live);
         match (&whole, &patch) {
@@ -102,6 +105,41 @@ pub(crate) fn change(
     ))
 }
 
+/// Checks that what is sent is the Scale of the object that the path names.
+fn check_scale(at: &At, scale: &Value) -> Answer<()> {
+    let kind = meta::text(scale, "/kind");
+    if !matches!(kind, "" | "Scale") {
+        let version = meta::text(scale, "/apiVersion");
+        let version = version.rsplit('/').next().unwrap_or_default();
+        return Err(ApiError::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a Scale: converting \
+             ({version}.{kind}) to (autoscaling.Scale): unknown conversion"
+        )));
+    }
+    let replicas = scale.pointer("/spec/replicas");
+    if replicas.is_some_and(|replicas| !replicas.is_i64() && !replicas.is_u64()) {
+        let held = match replicas {
+            Some(Value::String(_)) => "string",
+            Some(Value::Bool(_)) => "bool",
+            Some(Value::Array(_)) => "array",
+            Some(Value::Object(_)) => "object",
+            _ => "number",
+        };
+        return Err(ApiError::bad_request(format!(
+            "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {held} into \
+             Go struct field ScaleSpec.spec.replicas of type int32"
+        )));
+    }
+    let name = meta::name(scale);
+    if !name.is_empty() && name != at.name {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            at.name
+        )));
+    }
+    Ok(())
+}
+
 /// Writes at a JSON pointer of fields, making the maps on the way.
 fn set(object: &mut Value, pointer: &str, value: Value) {
     let mut place = object;
@@ -124,6 +162,12 @@ pub(crate) fn pod(
 ) -> Answer<Reply> {
     let object = bodies::object(request, body)?;
     if subresource == "eviction" {
+        let name = meta::name(&object);
+        if !name.is_empty() && name != at.name {
+            return Err(ApiError::bad_request(
+                "name in URL does not match name in Eviction object",
+            ));
+        }
         check_budgets(shared, at)?;
         let options = DeleteOptions::read(object.get("deleteOptions"), &request.query)?;
         write::delete(shared, at, &options)?;
@@ -132,13 +176,10 @@ pub(crate) fn pod(
         let options = WriteOptions::internal(shared, &at.resource, "");
         write::update(shared, at, &options, &mut |live| {
             let mut pod = live.clone();
-            if !meta::text(live, "/spec/nodeName").is_empty() {
-                return Err(ApiError::conflict(
-                    "pods/binding",
-                    "",
-                    &at.name,
-                    &format!("pod {} is already assigned to node", at.name),
-                ));
+            let held = meta::text(live, "/spec/nodeName");
+            if !held.is_empty() {
+                let why = format!("pod {} is already assigned to node {held:?}", at.name);
+                return Err(ApiError::conflict("pods/binding", "", &at.name, &why));
             }
             set(&mut pod, "/spec/nodeName", json!(node));
             Ok(Proposed {
@@ -167,10 +208,7 @@ fn check_budgets(shared: &Shared, at: &At) -> Answer<()> {
         return Ok(());
     }
     let budgets = Arc::from("policy/poddisruptionbudgets");
-    let Ok(page) = shared.store.page(&budgets, Some(&at.namespace), None) else {
-        return Ok(());
-    };
-    for (_, budget) in page.objects {
+    for budget in shared.store.all(&budgets, Some(&at.namespace)) {
         let selector = budget.pointer("/spec/selector").unwrap_or(&Value::Null);
         let text = crate::selector::print_selector(selector);
         let selects = crate::selector::Selector::parse(&text, "", &at.resource)
@@ -179,7 +217,13 @@ fn check_budgets(shared: &Shared, at: &At) -> Answer<()> {
             .pointer("/status/disruptionsAllowed")
             .and_then(Value::as_i64);
         if selects && allowed.unwrap_or(0) <= 0 {
-            return Err(ApiError::disruption_budget());
+            let count = |field: &str| budget["status"][field].as_i64().unwrap_or(0);
+            return Err(ApiError::disruption_budget(&format!(
+                "The disruption budget {} needs {} healthy pods and has {} currently",
+                meta::name(&budget),
+                count("desiredHealthy"),
+                count("currentHealthy")
+            )));
         }
     }
     Ok(())

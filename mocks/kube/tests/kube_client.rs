@@ -783,7 +783,7 @@ async fn ten_thousand_objects_are_listed_and_watched_in_linear_time() {
     }
     let all = api.list(&ListParams::default()).await.unwrap();
     assert_eq!(all.items.len(), 10_000);
-    let stream = watcher(api, watcher::Config::default().streaming_lists());
+    let stream = watcher(api.clone(), watcher::Config::default().streaming_lists());
     let mut stream = std::pin::pin!(stream);
     let mut count = 0;
     while let Some(event) = stream.next().await {
@@ -795,6 +795,70 @@ async fn ten_thousand_objects_are_listed_and_watched_in_linear_time() {
     }
     assert_eq!(count, 10_000);
     assert_eq!(local.requests().count("watch", "configmaps"), 1);
+    pages_stay_what_they_were(&api).await;
+    watchers_miss_nothing(&api).await;
+}
+
+/// Twenty pages, with a deletion, a change and a creation after the first.
+async fn pages_stay_what_they_were(api: &Api<ConfigMap>) {
+    let page = ListParams::default().limit(500);
+    let mut part = api.list(&page).await.unwrap();
+    assert_eq!(part.metadata.remaining_item_count, Some(9_500));
+    api.delete("c-05000", &DeleteParams::default())
+        .await
+        .unwrap();
+    let change = Patch::Merge(json!({"data": {"key": "2"}}));
+    api.patch("c-06000", &PatchParams::default(), &change)
+        .await
+        .unwrap();
+    api.create(&PostParams::default(), &config("c-05000-late", "1"))
+        .await
+        .unwrap();
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        assert_eq!(part.items.len(), 500);
+        for item in &part.items {
+            assert_eq!(item.data.as_ref().unwrap()["key"], "1");
+            names.push(item.name_any());
+        }
+        let token = part.metadata.continue_.clone().unwrap_or_default();
+        if token.is_empty() {
+            break;
+        }
+        part = api
+            .list(&page.clone().continue_token(&token))
+            .await
+            .unwrap();
+    }
+    let all: Vec<String> = (0..10_000).map(|number| format!("c-{number:05}")).collect();
+    assert_eq!(names, all);
+}
+
+/// A hundred watchers see each of a hundred changes, in order.
+async fn watchers_miss_nothing(api: &Api<ConfigMap>) {
+    let version = api.list(&ListParams::default().limit(1)).await.unwrap();
+    let version = version.metadata.resource_version.unwrap();
+    let watch = WatchParams::default();
+    let mut streams = Vec::new();
+    for _ in 0..100 {
+        streams.push(api.watch(&watch, &version).await.unwrap().boxed());
+    }
+    for number in 0..100 {
+        let change = Patch::Merge(json!({"data": {"number": number.to_string()}}));
+        let name = format!("c-{:05}", number * 97);
+        api.patch(&name, &PatchParams::default(), &change)
+            .await
+            .unwrap();
+    }
+    for stream in &mut streams {
+        for number in 0..100 {
+            let event = stream.next().await.unwrap().unwrap();
+            let WatchEvent::Modified(object) = event else {
+                panic!("another event: {event:?}");
+            };
+            assert_eq!(object.data.unwrap()["number"], number.to_string());
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

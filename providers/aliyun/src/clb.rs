@@ -18,8 +18,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use gatewright_core::{
-    ClusterName, Error, IdempotencyToken, LoadBalancers, Observed, OwnedLoadBalancer, OwnerKey,
-    Step, SubnetId,
+    ClusterName, Error, IdempotencyToken, LoadBalancerId, LoadBalancers, Observed,
+    OwnedLoadBalancer, OwnerKey, Step, SubnetId,
 };
 use serde::de::DeserializeOwned;
 
@@ -134,6 +134,10 @@ fn on_off(on: bool) -> &'static str {
 impl LoadBalancers for Clb {
     fn observe<'a>(&'a self, owner: &'a OwnerKey) -> BoxFuture<'a, Result<Observed, Error>> {
         self.read_all(owner).boxed()
+    }
+
+    fn exists<'a>(&'a self, id: &'a LoadBalancerId) -> BoxFuture<'a, Result<bool, Error>> {
+        self.is_there(id).boxed()
     }
 
     fn apply<'a>(

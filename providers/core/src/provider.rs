@@ -22,6 +22,13 @@ pub trait LoadBalancers: Send + Sync {
     /// Of any class but [`crate::ErrorClass::UnknownOutcome`]: reads have no effect.
     fn observe<'a>(&'a self, owner: &'a OwnerKey) -> BoxFuture<'a, Result<Observed, Error>>;
 
+    /// Whether there is a load balancer `id`, whatever it carries. Lists can be behind: what one does
+    /// not show has to be asked for by its id before it is taken for gone.
+    ///
+    /// # Errors
+    /// As [`LoadBalancers::observe`].
+    fn exists<'a>(&'a self, id: &'a LoadBalancerId) -> BoxFuture<'a, Result<bool, Error>>;
+
     /// Makes one step happen and writes into `observed` what the cloud's answer says about the new
     /// state, so that no read is needed afterwards.
     ///

@@ -308,6 +308,16 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Whether backends get no more connections or go: to be done only on what was just read.
+    pub fn takes_backends_away(&self) -> bool {
+        self.steps.iter().any(|step| {
+            matches!(
+                step.action,
+                Action::Drain { .. } | Action::RemoveBackends { .. }
+            )
+        })
+    }
+
     /// Keys of the tags that the steps put on: to be kept where a crash cannot lose them, for
     /// [`crate::Observed::claim_tags`].
     pub fn tag_keys(&self) -> BTreeSet<String> {

@@ -8,22 +8,10 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams};
 use serde_json::json;
 
-use super::{Controller, Deployment, READY, Secret, Service, Settings, contains};
+use super::{Controller, Deployment, READY, Secret, Service, Settings};
 use crate::identity::Identity;
 use crate::kubernetes::apply;
 use crate::laptop::{Laptop, Layout};
-
-#[test]
-fn defaults_of_the_server_are_no_difference() {
-    let wanted = json!({ "spec": { "ports": [{ "port": 80 }], "empty": {} } });
-    let held = json!({ "spec": { "ports": [{ "port": 80, "protocol": "TCP" }], "type": "X" } });
-    assert!(contains(&held, &wanted));
-    assert!(!contains(
-        &held,
-        &json!({ "spec": { "ports": [{ "port": 81 }] } })
-    ));
-    assert!(!contains(&held, &json!({ "spec": { "ports": [] } })));
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_outside_of_its_namespace_is_refused_and_gets_no_children() {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::seen::Seen;
 use crate::kubernetes::{FIELD_MANAGER, apply_status};
+use crate::leader::Standing;
 use crate::outside::Outside;
 use crate::routing::Problem;
 
@@ -26,16 +27,18 @@ pub(super) struct Reporter {
     outside: Outside,
     servers: reflector::Store<Gateway>,
     virtual_services: reflector::Store<VirtualService>,
+    standing: watch::Receiver<Standing>,
     /// What was told, so that it is told once.
     told: BTreeSet<Problem>,
 }
 
 impl Reporter {
-    pub(super) fn new(outside: Outside, seen: &Seen) -> Self {
+    pub(super) fn new(outside: Outside, seen: &Seen, standing: watch::Receiver<Standing>) -> Self {
         Self {
             outside,
             servers: seen.servers.clone(),
             virtual_services: seen.virtual_services.clone(),
+            standing,
             told: BTreeSet::new(),
         }
     }
@@ -61,8 +64,12 @@ impl Reporter {
         }
     }
 
-    /// Writes where something differs. True when all could be written.
+    /// Writes where something differs, if this replica is the one that writes. True when all could
+    /// be written.
     async fn report(&mut self, problems: BTreeSet<Problem>) -> bool {
+        if !self.standing.borrow().leads {
+            return true;
+        }
         let of = |kind: &str, namespace: &str, name: &str| {
             let mut ours = problems.iter().filter(|problem| {
                 problem.kind == kind && problem.namespace == namespace && problem.name == name

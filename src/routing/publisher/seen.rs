@@ -13,6 +13,8 @@ use kube::runtime::reflector::{self, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde::de::DeserializeOwned;
 
+use crate::outside::Outside;
+
 /// Secrets that are no certificates, and can be large or many.
 const OTHER_SECRETS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,\
                              type!=kubernetes.io/dockerconfigjson";
@@ -37,22 +39,29 @@ pub(super) struct Seen {
 impl Seen {
     /// Watches; `changes` must be read for the stores to move.
     pub(super) fn watch(
-        kube: &kube::Client,
+        outside: &Outside,
         changes: &mut SelectAll<BoxStream<'static, Change>>,
     ) -> Self {
+        let kube = &outside.kube;
         let all = watcher::Config::default;
         let proxies = all().labels("app.kubernetes.io/component=gateway-proxy");
         // Secrets of other namespaces cannot be used by a gateway, so they are not even asked for.
         let secrets = Api::namespaced(kube.clone(), GATEWAY_NAMESPACE);
         let secret = |secret| Change::Secret(Box::new(secret));
         Self {
-            gateways: reflect(Api::all(kube.clone()), all(), structure, changes),
-            servers: reflect(Api::all(kube.clone()), all(), structure, changes),
-            virtual_services: reflect(Api::all(kube.clone()), all(), structure, changes),
-            services: reflect(Api::all(kube.clone()), all(), structure, changes),
-            slices: reflect(Api::all(kube.clone()), all(), structure, changes),
-            secrets: reflect(secrets, all().fields(OTHER_SECRETS), secret, changes),
-            pods: reflect(Api::all(kube.clone()), proxies, structure, changes),
+            gateways: reflect(outside, Api::all(kube.clone()), all(), structure, changes),
+            servers: reflect(outside, Api::all(kube.clone()), all(), structure, changes),
+            virtual_services: reflect(outside, Api::all(kube.clone()), all(), structure, changes),
+            services: reflect(outside, Api::all(kube.clone()), all(), structure, changes),
+            slices: reflect(outside, Api::all(kube.clone()), all(), structure, changes),
+            secrets: reflect(
+                outside,
+                secrets,
+                all().fields(OTHER_SECRETS),
+                secret,
+                changes,
+            ),
+            pods: reflect(outside, Api::all(kube.clone()), proxies, structure, changes),
         }
     }
 
@@ -78,6 +87,7 @@ fn structure<K>(_: K) -> Change {
 
 /// Keeps a store of all objects of `api`, and adds their changes to `changes`.
 fn reflect<K>(
+    outside: &Outside,
     api: Api<K>,
     config: watcher::Config,
     change: impl Fn(K) -> Change + Send + Sync + Copy + 'static,
@@ -89,7 +99,7 @@ where
     let writer = Writer::default();
     let store = writer.as_reader();
     let events = watcher::watcher(api, config)
-        .default_backoff()
+        .backoff(outside.watch_backoff(1))
         .reflect(writer)
         .map(move |event| match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {

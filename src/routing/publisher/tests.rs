@@ -61,8 +61,12 @@ impl World {
         let mut outside = world.laptop.outside(world.laptop.tasks.child()).unwrap();
         // As in a cluster: one set of resources for all proxies.
         outside.network = Network::default();
-        let answers = ("127.0.0.1".to_owned(), 8089);
-        let publisher = Publisher::new(outside, world.store.clone(), answers);
+        let standing = Standing {
+            leads: true,
+            answers: ("127.0.0.1".to_owned(), 8089),
+        };
+        let standing = watch::channel(standing).1;
+        let publisher = Publisher::new(outside, world.store.clone(), standing);
         world.laptop.tasks.spawn("publisher", publisher.run());
         world
     }

@@ -1,6 +1,6 @@
 //! A control plane of a test's own.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ const PORT: u16 = 6443;
 /// etcd, kube-apiserver, kube-controller-manager and kube-scheduler on a loopback address. They are
 /// killed and their directory is removed when this is dropped.
 pub struct ControlPlane {
+    clock: Clock,
     layout: Layout,
     client: kube::Client,
     programs: Vec<(Role, Process)>,
@@ -68,17 +69,14 @@ impl ControlPlane {
         let mut client = None;
         for role in ROLES {
             tool(role.name());
-            let program = layout.program(role);
-            let mut command = tokio::process::Command::new(program.path);
-            command
-                .args(program.arguments)
-                .current_dir(&layout.directory);
-            programs.push((role, Process::start(command, program.log)));
+            let log = layout.program(role).log;
+            programs.push((role, start(&layout, role, log)));
             if role == Role::ApiServer {
                 client = Some(ready(clock, &layout, &mut programs).await);
             }
         }
         Self {
+            clock,
             layout,
             client: client.expect("an API server"),
             programs,
@@ -101,6 +99,43 @@ impl ControlPlane {
         self.layout.kubeconfig(user)
     }
 
+    /// Where the API server listens.
+    pub fn api_server(&self) -> SocketAddr {
+        self.layout.api_server()
+    }
+
+    /// Kills a program, as a crash of its machine does.
+    pub async fn kill(&mut self, role: Role) {
+        self.process(role).kill().await;
+    }
+
+    /// Starts a program that was killed, with what it had, and waits until the API server is ready.
+    ///
+    /// # Panics
+    /// It is not within three minutes.
+    pub async fn start_again(&mut self, role: Role) {
+        let name = format!("{}-{:?}.log", role.name(), self.clock.elapsed());
+        let log = self.layout.directory.join(name);
+        *self.process(role) = start(&self.layout, role, log);
+        ready(self.clock, &self.layout, &mut self.programs).await;
+    }
+
+    /// Stops a program where it stands. Its sockets stay open and nothing is answered.
+    pub async fn pause(&mut self, role: Role) {
+        self.process(role).signal("STOP").await;
+    }
+
+    /// Lets a program that was paused go on.
+    pub async fn resume(&mut self, role: Role) {
+        self.process(role).signal("CONT").await;
+    }
+
+    fn process(&mut self, wanted: Role) -> &mut Process {
+        let mut programs = self.programs.iter_mut();
+        let found = programs.find(|(role, _)| *role == wanted);
+        &mut found.expect("a program of each role").1
+    }
+
     /// Where everything of it is.
     pub fn directory(&self) -> &Path {
         &self.layout.directory
@@ -118,6 +153,15 @@ impl Drop for ControlPlane {
         while self.programs.pop().is_some() {}
         drop(std::fs::remove_dir_all(&self.layout.directory));
     }
+}
+
+fn start(layout: &Layout, role: Role, log: PathBuf) -> Process {
+    let program = layout.program(role);
+    let mut command = tokio::process::Command::new(program.path);
+    command
+        .args(program.arguments)
+        .current_dir(&layout.directory);
+    Process::start(command, log)
 }
 
 /// Waits until the API server says that it is ready.
@@ -156,8 +200,10 @@ async fn ready(clock: Clock, layout: &Layout, programs: &mut [(Role, Process)]) 
 async fn client(kubeconfig: &Path) -> Option<kube::Client> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).ok()?;
     let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .ok()?;
+    // A refusal (429) is an answer that a test wants to see.
+    config.default_retry = false;
     kube::Client::try_from(config).ok()
 }

@@ -50,6 +50,24 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Sends it a signal, by the name that `kill` knows.
+    ///
+    /// # Panics
+    /// It has ended, or there is no such signal.
+    pub async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("a running program").to_string();
+        let mut command = Command::new("kill");
+        let sent = command.arg(format!("-{name}")).arg(&id).status().await;
+        let sent = sent.is_ok_and(|status| status.success());
+        assert!(sent, "{name} was not sent to process {id}");
+    }
+
+    /// Kills it, as a crash does, and waits until it is gone.
+    pub async fn kill(&mut self) {
+        // It may have ended meanwhile, which is as good.
+        drop(self.child.kill().await);
+    }
+
     /// Asks it to end and waits; kills it after ten seconds.
     pub async fn end(&mut self, clock: Clock) -> Option<ExitStatus> {
         let id = self.child.id()?;

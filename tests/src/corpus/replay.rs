@@ -18,6 +18,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     pub status: u16,
+    /// The `Warning` headers, in the order in which they are.
+    pub warnings: Vec<String>,
     /// Made plain; the events of a watch as a list, a text that is no JSON as a text.
     pub body: Value,
 }
@@ -31,28 +33,28 @@ pub async fn replay(clock: Clock, client: &kube::Client, steps: &[Step]) -> Vec<
     let mut answers = Vec::new();
     for step in steps {
         let end = clock.elapsed() + LIMIT;
-        let (status, mut body) = loop {
+        let mut answer = loop {
             let answer = clock.timeout(LIMIT, send(client, step, &kept)).await;
-            let (status, body) = answer.unwrap_or_else(|_| panic!("{}: no answer", step.name));
+            let answer = answer.unwrap_or_else(|_| panic!("{}: no answer", step.name));
             // A status that never came is a difference for the caller to show.
-            if step.until.is_none_or(|until| until == status) || clock.elapsed() >= end {
-                break (status, body);
+            if step.until.is_none_or(|until| until == answer.status) || clock.elapsed() >= end {
+                break answer;
             }
             clock.sleep(Duration::from_millis(50)).await;
         };
         if let Some(name) = &step.keep {
-            kept.insert(name.clone(), body.clone());
+            kept.insert(name.clone(), answer.body.clone());
         }
         for path in &step.ignore {
-            normal::remove(&mut body, path);
+            normal::remove(&mut answer.body, path);
         }
-        normal::plain(&mut body);
-        answers.push(Answer { status, body });
+        normal::plain(&mut answer.body);
+        answers.push(answer);
     }
     answers
 }
 
-async fn send(client: &kube::Client, step: &Step, kept: &BTreeMap<String, Value>) -> (u16, Value) {
+async fn send(client: &kube::Client, step: &Step, kept: &BTreeMap<String, Value>) -> Answer {
     let (method, path) = step.call.split_once(' ').expect("METHOD PATH");
     let mut request = http::Request::builder()
         .method(method)
@@ -81,23 +83,40 @@ async fn send(client: &kube::Client, step: &Step, kept: &BTreeMap<String, Value>
     let response = client.send(request).await;
     let response = response.unwrap_or_else(|error| panic!("{}: {error}", step.name));
     let status = response.status().as_u16();
+    let warnings = response
+        .headers()
+        .get_all(http::header::WARNING)
+        .iter()
+        .map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned())
+        .collect();
     let bytes = response.into_body().collect().await;
     let bytes = bytes
         .unwrap_or_else(|error| panic!("{}: {error}", step.name))
         .to_bytes();
-    (status, read(&bytes))
+    Answer {
+        status,
+        warnings,
+        body: read(&bytes),
+    }
 }
 
-/// A body as JSON; several documents, as a watch sends them, as a list.
+/// A body as JSON; the events of a watch, and what else is no single document, as a list.
 fn read(bytes: &[u8]) -> Value {
     let documents: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(bytes)
         .into_iter()
         .collect();
     match documents {
-        Ok(mut documents) if documents.len() == 1 => documents.remove(0),
+        Ok(mut documents) if documents.len() == 1 && !is_event(&documents[0]) => {
+            documents.remove(0)
+        }
         Ok(documents) => json!(documents),
         Err(_) => json!(String::from_utf8_lossy(bytes)),
     }
+}
+
+/// Whether a document is one event of a watch.
+fn is_event(document: &Value) -> bool {
+    document["type"].is_string() && document["object"].is_object()
 }
 
 fn fill_all(value: &mut Value, kept: &BTreeMap<String, Value>) {

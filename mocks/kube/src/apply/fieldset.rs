@@ -130,11 +130,14 @@ impl FieldSet {
     /// All paths, in order; a path comes before those below it.
     pub(super) fn paths(&self) -> Vec<Vec<String>> {
         fn walk(set: &FieldSet, path: &mut Vec<String>, out: &mut Vec<Vec<String>>) {
+            // The members of a level come before what is below them.
+            for (key, _) in set.0.iter().filter(|(_, entry)| entry.member) {
+                path.push(key.clone());
+                out.push(path.clone());
+                path.pop();
+            }
             for (key, entry) in &set.0 {
                 path.push(key.clone());
-                if entry.member {
-                    out.push(path.clone());
-                }
                 walk(&entry.below, path, out);
                 path.pop();
             }

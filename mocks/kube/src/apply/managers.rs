@@ -95,9 +95,16 @@ impl Managers {
     pub(super) fn write(&self, object: &mut Value) {
         let mut entries: Vec<(&Key, &Managed)> = self.0.iter().collect();
         // Appliers first, then by time, as the real server sorts them.
-        entries.sort_by(|(a, x), (b, y)| {
-            (a.operation, &x.time, &a.manager).cmp(&(b.operation, &y.time, &b.manager))
-        });
+        let order = |(key, held): &(&Key, &Managed)| {
+            (
+                key.operation,
+                held.time.clone(),
+                key.manager.clone(),
+                held.api_version.clone(),
+                key.subresource.clone(),
+            )
+        };
+        entries.sort_by_cached_key(order);
         let entries: Vec<Value> = entries
             .into_iter()
             .map(|(key, managed)| {
@@ -122,6 +129,21 @@ impl Managers {
             .collect();
         let entries = (!entries.is_empty()).then_some(Value::Array(entries));
         meta::set_metadata(object, "managedFields", entries);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Gives what nobody owns to the manager of that name, as the real server does for an object that
+    /// has no record.
+    pub(super) fn before_first_apply(&mut self, set: FieldSet, writer: &Writer) {
+        let before = Writer {
+            manager: "before-first-apply".to_owned(),
+            subresource: String::new(),
+            ..writer.clone()
+        };
+        self.assign(before.key(Operation::Update), set, &before);
     }
 
     pub(super) fn set(&self, key: &Key) -> FieldSet {
@@ -182,13 +204,12 @@ impl Managers {
 
     /// Takes from everybody but `mine` what `mine` changed or removed.
     pub(super) fn take_from_others(&mut self, mine: &Key, changed: &FieldSet, removed: &FieldSet) {
+        let both = changed.union(removed);
         for (key, managed) in &mut self.0 {
-            let lost = if key == mine {
-                removed.clone()
-            } else {
-                changed.union(removed)
-            };
-            managed.set = managed.set.difference(&lost);
+            let lost = if key == mine { removed } else { &both };
+            if !lost.is_empty() {
+                managed.set = managed.set.difference(lost);
+            }
         }
         self.0.retain(|_, managed| !managed.set.is_empty());
     }
@@ -202,7 +223,8 @@ impl Managers {
                 conflicts.push((describe(key, managed), field));
             }
         }
-        conflicts.sort();
+        // The fields of one manager stay in the order of the set.
+        conflicts.sort_by(|a, b| a.0.cmp(&b.0));
         let message = match conflicts.as_slice() {
             [] => return Ok(()),
             [(manager, field)] => {

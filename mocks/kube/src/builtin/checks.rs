@@ -4,6 +4,7 @@ mod access;
 mod data;
 mod definition;
 mod endpoints;
+mod event;
 mod ingress;
 mod pod;
 mod scaling;
@@ -42,9 +43,7 @@ pub(super) fn run(group: &str, kind: &str, object: &Value, old: Option<&Value>) 
         ("", "Endpoints") => endpoints::endpoints(object, &mut errors),
         ("discovery.k8s.io", "EndpointSlice") => endpoints::slice(object, old, &mut errors),
         ("apps", _) => workload::check(kind, object, old, &mut errors),
-        ("events.k8s.io", "Event") if old.is_none() && !set(object, "eventTime") => {
-            errors.push(FieldError::required("eventTime", ""));
-        }
+        ("events.k8s.io", "Event") => event::check(object, old, &mut errors),
         ("coordination.k8s.io", "Lease") => scaling::lease(object, &mut errors),
         ("autoscaling", "HorizontalPodAutoscaler") => scaling::autoscaler(object, &mut errors),
         ("policy", "PodDisruptionBudget") => scaling::budget(object, &mut errors),

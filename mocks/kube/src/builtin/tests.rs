@@ -515,3 +515,38 @@ fn other_kinds_are_checked() {
         assert_eq!(errors(group, kind, named(extra), None), [expected]);
     }
 }
+
+#[test]
+fn what_go_leaves_out_is_left_out_at_every_depth() {
+    let schema = schema("apps", "v1", "Deployment").expect("the kind is built in");
+    let mut object = json!({
+        "metadata": { "name": "a", "labels": {} },
+        "spec": {
+            "replicas": 0,
+            "paused": false,
+            "selector": { "matchLabels": { "app": "a" } },
+            "template": {
+                "metadata": { "annotations": {}, "labels": { "app": "a" } },
+                "spec": { "containers": [{ "name": "a", "image": "a", "env": [], "args": [""] }] },
+            },
+        },
+        "status": { "replicas": 0, "readyReplicas": 1 },
+    });
+    schema.default(&mut object);
+    let gone = [
+        "/metadata/labels",
+        "/spec/paused",
+        "/spec/template/metadata/annotations",
+        "/spec/template/spec/containers/0/env",
+        "/status/replicas",
+    ];
+    for pointer in gone {
+        assert_eq!(object.pointer(pointer), None, "{pointer}");
+    }
+    // A pointer to nothing says something, and so does what a list holds.
+    assert_eq!(object["spec"]["replicas"], 0);
+    let container = &object["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["args"], json!([""]));
+    assert_eq!(container["resources"], json!({}));
+    assert_eq!(object["status"]["readyReplicas"], 1);
+}

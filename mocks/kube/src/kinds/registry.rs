@@ -66,6 +66,11 @@ impl Kinds {
         versions
     }
 
+    /// Whether the group is one of the server's own.
+    pub(crate) fn is_builtin(&self, group: &str) -> bool {
+        self.all.iter().any(|r| r.group == group && !r.custom)
+    }
+
     /// The named groups, in the order of the table, custom ones by name.
     pub(crate) fn groups(&self) -> Vec<String> {
         let mut groups: Vec<String> = Vec::new();

@@ -302,6 +302,9 @@ fn resource(row: &Row) -> Resource {
             .collect(),
         custom_schema: None,
         openapi: None,
-        warning: None,
+        // What the real server says to everybody who uses it.
+        warning: (row.kind == "Endpoints").then(|| {
+            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()
+        }),
     }
 }

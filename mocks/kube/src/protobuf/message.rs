@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::wire::{self, Field, fields};
 use super::{DecodeError, special};
-use crate::builtin::types::{FieldRow, Scalar, TypeExpr, table};
+use crate::builtin::omit::omitted;
+use crate::builtin::types::{Scalar, TypeExpr, table};
 
 /// The fields of the struct `name`.
 pub(super) fn decode(name: &'static str, bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
@@ -33,26 +34,6 @@ pub(super) fn decode(name: &'static str, bytes: &[u8]) -> Result<Map<String, Val
         }
     }
     Ok(map)
-}
-
-/// Whether `omitempty` leaves the value out: zero scalars and times, but no pointer and no struct.
-fn omitted(row: &FieldRow, value: &Value) -> bool {
-    match (&row.ty, value) {
-        (TypeExpr::Pointer(_), _) => false,
-        (_, Value::Null | Value::Bool(false)) => true,
-        (_, Value::Number(n)) => n.as_f64() == Some(0.0) && !is_int_or_string(&row.ty),
-        (_, Value::String(s)) => s.is_empty(),
-        (_, Value::Array(items)) => items.is_empty(),
-        (TypeExpr::Map(..), Value::Object(map)) => map.is_empty(),
-        _ => false,
-    }
-}
-
-fn is_int_or_string(ty: &TypeExpr) -> bool {
-    matches!(
-        ty,
-        TypeExpr::Special(crate::builtin::types::Special::IntOrString)
-    )
 }
 
 /// Adds one occurrence of a field.

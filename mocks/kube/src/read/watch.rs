@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future::{Either, select};
 use gatewright_seams::Clock;
 use http::{HeaderValue, Response, header};
@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::format::{self, Format, Include};
-use super::{namespace_of, selector};
+use super::{place, selector};
 use crate::dispatch::Reply;
-use crate::request::Request;
-use crate::schema::{FieldError, FieldReason};
+use crate::request::{Query, Request};
+use crate::schema::FieldError;
 use crate::selector::Selector;
 use crate::service::ResponseBody;
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError};
-use crate::store::{Change, Event};
+use crate::store::{Change, Event, Object, Wanted};
 use crate::write::At;
 use crate::{events, meta};
 
@@ -41,7 +41,7 @@ struct Watch {
     /// Changes up to this revision are sent.
     cursor: u64,
     /// What to show before the first change.
-    initial: VecDeque<Arc<Value>>,
+    initial: VecDeque<Arc<Object>>,
     /// A bookmark that says that the initial objects are all sent.
     initial_end: bool,
     bookmarks: bool,
@@ -65,11 +65,12 @@ pub(crate) fn watch(
     let only = only.or(selector.name()).map(str::to_owned);
     let bookmarks = query.flag("allowWatchBookmarks");
     let send_initial = query.get("sendInitialEvents").map(|value| value == "true");
-    check_initial_events(send_initial, query.get("resourceVersionMatch"))?;
+    check_watch(query)?;
     let wanted = watched_from(query.get("resourceVersion"))?;
     let changed = shared.store.subscribe(&at.resource.collection);
     let current = shared.store.revision();
-    if wanted > current {
+    // A watch from a version that is still to come waits for it; first objects cannot.
+    if wanted > current && send_initial == Some(true) {
         return Err(ApiError::too_large_version(wanted, current));
     }
     let synthetic = match send_initial {
@@ -77,14 +78,13 @@ pub(crate) fn watch(
         None => wanted == 0,
     };
     let (cursor, initial) = if synthetic {
-        let page = shared
-            .store
-            .page(&at.resource.collection, namespace_of(at), None);
-        let page = page.map_err(|_| too_old(wanted, current))?;
-        (
-            page.revision,
-            page.objects.into_iter().map(|(_, object)| object).collect(),
-        )
+        let wanted = Wanted {
+            namespace: place(at),
+            ..Wanted::default()
+        };
+        let page = shared.store.page(&at.resource.collection, &wanted);
+        let page = page.map_err(|expired| too_old(current, expired.oldest))?;
+        (page.revision, page.objects.into())
     } else {
         // When the history does not reach back, the stream begins with the error, as the real
         // server's watch cache has it: clients list anew only for an error inside of a watch.
@@ -152,24 +152,36 @@ fn too_old(wanted: u64, oldest: u64) -> ApiError {
     ApiError::expired(format!("too old resource version: {wanted} ({oldest})"))
 }
 
-fn check_initial_events(send: Option<bool>, version_match: Option<&str>) -> Answer<()> {
-    let problem = match (send, version_match) {
-        (Some(true), version_match) if version_match != Some("NotOlderThan") => (
-            "resourceVersionMatch",
-            "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ),
-        (None, Some(_)) => (
-            "resourceVersionMatch",
-            "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is \
-             provided",
-        ),
-        _ => return Ok(()),
-    };
-    let errors = [FieldError {
-        field: problem.0.to_owned(),
-        reason: FieldReason::Forbidden,
-        detail: problem.1.to_owned(),
-    }];
+/// How the options of a watch may be combined (`ValidateListOptions` of `meta/internalversion`).
+fn check_watch(query: &Query) -> Answer<()> {
+    const FIELD: &str = "resourceVersionMatch";
+    let named = query.get(FIELD);
+    let sends = query.get("sendInitialEvents").is_some();
+    let fits = named == Some("NotOlderThan");
+    let mut errors = Vec::new();
+    if sends && !fits {
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        errors.push(FieldError::forbidden(FIELD, why));
+    }
+    if named.is_some() && !sends {
+        let why =
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        errors.push(FieldError::forbidden(FIELD, why));
+    }
+    if let Some(named) = named.filter(|_| !fits) {
+        errors.push(FieldError::not_supported(
+            FIELD,
+            &named.into(),
+            &["NotOlderThan"],
+        ));
+    }
+    if (sends || named.is_some()) && query.get("continue").is_some() {
+        let why = "resourceVersionMatch is forbidden when continue is provided";
+        errors.push(FieldError::forbidden(FIELD, why));
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
     Err(ApiError::invalid("ListOptions", "meta.k8s.io", "", &errors))
 }
 
@@ -190,7 +202,7 @@ async fn wait(
 impl Watch {
     /// The next piece of the answer, none at its end.
     async fn next(&mut self) -> Option<Bytes> {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         loop {
             if self.ended || self.shared.tasks.is_cancelled() {
                 return None;
@@ -200,21 +212,21 @@ impl Watch {
                 self.show_changes(&mut out);
             }
             if !out.is_empty() {
-                return Some(out.freeze());
+                return Some(out.into());
             }
             let now = self.shared.clock.now();
             if now >= self.deadline {
                 self.ended = true;
                 if self.bookmarks {
                     self.bookmark(&mut out, false);
-                    return Some(out.freeze());
+                    return Some(out.into());
                 }
                 return None;
             }
             if self.bookmarks && now >= self.next_bookmark {
                 self.next_bookmark = later(now, BOOKMARK_EVERY);
                 self.bookmark(&mut out, false);
-                return Some(out.freeze());
+                return Some(out.into());
             }
             let until = if self.bookmarks {
                 self.deadline.min(self.next_bookmark)
@@ -228,7 +240,7 @@ impl Watch {
         }
     }
 
-    fn show_initial(&mut self, out: &mut BytesMut) {
+    fn show_initial(&mut self, out: &mut Vec<u8>) {
         for _ in 0..BATCH {
             let Some(stored) = self.initial.pop_front() else {
                 break;
@@ -244,7 +256,7 @@ impl Watch {
         }
     }
 
-    fn show_changes(&mut self, out: &mut BytesMut) {
+    fn show_changes(&mut self, out: &mut Vec<u8>) {
         // Marks the current value as seen before reading, so that a later change wakes.
         self.changed.borrow_and_update();
         loop {
@@ -274,8 +286,8 @@ impl Watch {
         }
     }
 
-    fn show_change(&mut self, out: &mut BytesMut, event: &Event) {
-        if namespace_of(&self.at).is_some_and(|namespace| namespace != event.key.namespace) {
+    fn show_change(&mut self, out: &mut Vec<u8>, event: &Event) {
+        if place(&self.at).is_some_and(|namespace| namespace != event.key.namespace) {
             return;
         }
         if self
@@ -300,10 +312,10 @@ impl Watch {
                 // The last state that was selected, with the revision of the change.
                 let last = match (&before, event.change) {
                     (Some(before), Change::Added | Change::Modified) => {
-                        let mut last = (**before).clone();
+                        let mut last = Value::clone(before);
                         let revision = Value::String(event.revision.to_string());
                         meta::set_metadata(&mut last, "resourceVersion", Some(revision));
-                        Arc::new(last)
+                        Object::new(last)
                     }
                     _ => object,
                 };
@@ -319,30 +331,26 @@ impl Watch {
             && self.selector.matches(object)
     }
 
-    fn emit(&mut self, out: &mut BytesMut, kind: &str, object: &Arc<Value>) {
-        let line = match self.format {
-            Format::Object => {
-                out.put_slice(b"{\"type\":\"");
-                out.put_slice(kind.as_bytes());
-                out.put_slice(b"\",\"object\":");
-                out.put_slice(object.to_string().as_bytes());
-                out.put_slice(b"}\n");
-                return;
-            }
-            Format::Partial => json!({"type": kind, "object": format::partial(object)}),
+    fn emit(&mut self, out: &mut Vec<u8>, kind: &str, object: &Arc<Object>) {
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.extend_from_slice(b"\",\"object\":");
+        match self.format {
+            Format::Object => out.extend_from_slice(object.text()),
+            Format::Partial => format::put_partial(out, object),
             Format::Table(include) => {
-                let columns = !std::mem::replace(&mut self.columns_shown, true);
                 let objects = std::slice::from_ref(object);
-                let table =
-                    format::table(&self.shared, &self.at.resource, objects, include, columns);
-                json!({"type": kind, "object": table})
+                let mut table =
+                    format::Table::of(&self.shared, &self.at.resource, objects, include);
+                table.columns = !std::mem::replace(&mut self.columns_shown, true);
+                table.put(out);
             }
-        };
-        put_line(out, &line);
+        }
+        out.extend_from_slice(b"}\n");
     }
 
     /// An event that carries only a revision: everything up to it was sent.
-    fn bookmark(&mut self, out: &mut BytesMut, initial_end: bool) {
+    fn bookmark(&mut self, out: &mut Vec<u8>, initial_end: bool) {
         // Nothing of this collection is between the cursor and what may be shown: changes were read just before.
         if !initial_end {
             self.cursor = self.cursor.max(self.shown_up_to());
@@ -365,8 +373,13 @@ impl Watch {
                 "metadata": metadata,
             }),
             Format::Table(include) => {
-                let mut table = format::table(&self.shared, &self.at.resource, &[], include, false);
-                table["metadata"] = json!({"resourceVersion": self.cursor.to_string()});
+                let mut table = json!({
+                    "kind": "Table",
+                    "apiVersion": "meta.k8s.io/v1",
+                    "metadata": {"resourceVersion": self.cursor.to_string()},
+                    "columnDefinitions": null,
+                    "rows": [],
+                });
                 let object = json!({
                     "kind": "PartialObjectMetadata",
                     "apiVersion": "meta.k8s.io/v1",
@@ -393,7 +406,7 @@ impl Watch {
     }
 }
 
-fn put_line(out: &mut BytesMut, line: &Value) {
-    out.put_slice(line.to_string().as_bytes());
-    out.put_u8(b'\n');
+fn put_line(out: &mut Vec<u8>, line: &Value) {
+    format::put(out, line);
+    out.push(b'\n');
 }

@@ -31,6 +31,8 @@ pub enum FieldReason {
     Forbidden,
     NotFound,
     Internal,
+    /// A rule that was broken before and still is: no error, but a warning.
+    Ratcheted,
 }
 
 impl FieldReason {
@@ -47,6 +49,7 @@ impl FieldReason {
             Self::Forbidden => "FieldValueForbidden",
             Self::NotFound => "FieldValueNotFound",
             Self::Internal => "InternalError",
+            Self::Ratcheted => "",
         }
     }
 }

@@ -276,10 +276,6 @@ fn check(
             return;
         }
     }
-    // What did not change was accepted before; a rule on the change itself cannot be let through.
-    if !rule.uses_old_self && place.unchanged {
-        return;
-    }
     let path = if rule.field_path.is_empty() {
         place.path.clone()
     } else {
@@ -303,7 +299,9 @@ fn check(
         }
     });
     let omit = matches!(node.ty, Some(Type::Object | Type::Array));
-    errors.push(match rule.reason.as_deref() {
+    // What did not change was accepted before; a rule on the change itself cannot be let through.
+    let let_through = !rule.uses_old_self && place.unchanged;
+    let error = match rule.reason.as_deref() {
         Some("FieldValueForbidden") => FieldError::forbidden(&path, &detail),
         Some("FieldValueRequired") => FieldError::required(&path, &detail),
         Some("FieldValueDuplicate") if omit => {
@@ -312,6 +310,11 @@ fn check(
         Some("FieldValueDuplicate") => FieldError::duplicate(&path, value),
         _ if omit => FieldError::invalid_omitted(&path, &detail),
         _ => FieldError::invalid(&path, value, &detail),
+    };
+    errors.push(if let_through {
+        FieldError::new(&path, FieldReason::Ratcheted, error.detail)
+    } else {
+        error
     });
 }
 

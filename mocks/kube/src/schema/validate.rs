@@ -1,6 +1,6 @@
 //! Values against a schema, with the messages of `k8s.io/kube-openapi/pkg/validation` as the API server turns them into causes.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::node::{Additional, Node, NodeId, Type};
 use super::{FieldError, FieldReason, Schema, combine, formats, lists, rules, text};
@@ -97,9 +97,25 @@ pub(super) fn value(
     }
     outcome.check(enumeration(node, value, path));
     if let Value::Object(map) = value {
+        if node.embedded {
+            outcome.check(head(map, path));
+        }
         outcome.merge(object_fields(schema, node, map, old, path));
     }
     outcome
+}
+
+/// An object within an object says what it is.
+fn head(map: &Map<String, Value>, path: &str) -> Vec<FieldError> {
+    ["apiVersion", "kind"]
+        .into_iter()
+        .filter(|field| {
+            map.get(*field)
+                .and_then(Value::as_str)
+                .is_none_or(str::is_empty)
+        })
+        .map(|field| FieldError::required(&text::child(path, field), ""))
+        .collect()
 }
 
 fn type_names(node: &Node) -> Vec<Type> {

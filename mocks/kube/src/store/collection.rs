@@ -2,10 +2,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Expired, ObjectKey};
+use super::{Expired, Object, ObjectKey};
 
 /// How many changes a collection remembers. A watch that falls further behind has to list again.
 const HISTORY: usize = 10_000;
@@ -24,8 +23,25 @@ pub(crate) struct Event {
     pub(crate) change: Change,
     pub(crate) key: ObjectKey,
     /// The object after the change; for a deletion its last state.
-    pub(crate) object: Arc<Value>,
-    pub(crate) previous: Option<Arc<Value>>,
+    pub(crate) object: Arc<Object>,
+    pub(crate) previous: Option<Arc<Object>>,
+}
+
+/// Says which objects a list is to hold.
+pub(crate) type Filter<'a> = dyn Fn(&Arc<Object>) -> bool + 'a;
+
+/// What a list is to hold. The default is all there is now.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// The namespace; none is all of them.
+    pub(crate) namespace: Option<&'a str>,
+    /// Where it goes on.
+    pub(crate) from: Option<Bound<&'a ObjectKey>>,
+    /// The objects as they were at this revision; none is now.
+    pub(crate) at: Option<u64>,
+    pub(crate) limit: Option<u64>,
+    /// Which objects; none is all of them.
+    pub(crate) filter: Option<&'a Filter<'a>>,
 }
 
 /// Part of a list.
@@ -33,12 +49,14 @@ pub(crate) struct Page {
     /// The revision the whole list is of.
     pub(crate) revision: u64,
     /// In order of namespace and name.
-    pub(crate) objects: Vec<(ObjectKey, Arc<Value>)>,
+    pub(crate) objects: Vec<Arc<Object>>,
+    /// How many objects follow; with a filter only whether any do (1).
+    pub(crate) remaining: u64,
 }
 
 pub(super) struct Collection {
-    objects: BTreeMap<ObjectKey, Arc<Value>>,
-    history: VecDeque<Event>,
+    objects: BTreeMap<ObjectKey, Arc<Object>>,
+    history: VecDeque<Arc<Event>>,
     /// Changes up to this revision are not remembered.
     forgotten: u64,
     changed: watch::Sender<u64>,
@@ -54,16 +72,16 @@ impl Collection {
         }
     }
 
-    pub(super) fn get(&self, key: &ObjectKey) -> Option<Arc<Value>> {
+    pub(super) fn get(&self, key: &ObjectKey) -> Option<Arc<Object>> {
         self.objects.get(key).cloned()
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<Value>)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<Object>)> {
         self.objects.iter()
     }
 
     /// Puts in an object that was read from the file.
-    pub(super) fn restore(&mut self, key: ObjectKey, object: Arc<Value>) {
+    pub(super) fn restore(&mut self, key: ObjectKey, object: Arc<Object>) {
         self.objects.insert(key, object);
     }
 
@@ -72,8 +90,8 @@ impl Collection {
         key: ObjectKey,
         revision: u64,
         removed: bool,
-        object: Arc<Value>,
-        previous: Option<Arc<Value>>,
+        object: Arc<Object>,
+        previous: Option<Arc<Object>>,
     ) {
         let change = match (&previous, removed) {
             (_, true) => Change::Deleted,
@@ -85,13 +103,13 @@ impl Collection {
         } else {
             self.objects.insert(key.clone(), object.clone());
         }
-        self.history.push_back(Event {
+        self.history.push_back(Arc::new(Event {
             revision,
             change,
             key,
             object,
             previous,
-        });
+        }));
         if self.history.len() > HISTORY
             && let Some(oldest) = self.history.pop_front()
         {
@@ -117,7 +135,7 @@ impl Collection {
         after: u64,
         visible: u64,
         limit: usize,
-    ) -> Result<Vec<Event>, Expired> {
+    ) -> Result<Vec<Arc<Event>>, Expired> {
         if after < self.forgotten {
             return Err(Expired {
                 oldest: self.forgotten,
@@ -133,66 +151,74 @@ impl Collection {
         Ok(events.take(limit).cloned().collect())
     }
 
-    /// The objects of a namespace (or of all), in order. `from` continues a list: only keys after that
-    /// one, as they were at that revision, which the history gives back.
-    pub(super) fn page(
-        &self,
-        namespace: Option<&str>,
-        from: Option<(&ObjectKey, u64)>,
-        revision: u64,
-    ) -> Result<Page, Expired> {
+    /// A page of a list. Its cost grows with what it shows and with what changed since its revision; the
+    /// objects that follow are only counted.
+    pub(super) fn page(&self, wanted: &Wanted<'_>, revision: u64) -> Result<Page, Expired> {
+        let changed = match wanted.at {
+            Some(at) => self.before(at)?,
+            None => BTreeMap::new(),
+        };
         let first = ObjectKey {
-            namespace: namespace.unwrap_or_default().to_owned(),
+            namespace: wanted.namespace.unwrap_or_default().to_owned(),
             name: String::new(),
         };
-        let start = match from {
-            Some((key, _)) => Bound::Excluded(key.clone()),
-            None => Bound::Included(first),
+        let range = (
+            wanted.from.unwrap_or(Bound::Included(&first)),
+            Bound::Unbounded,
+        );
+        let mut then = changed.range::<ObjectKey, _>(range).peekable();
+        let mut now = self.objects.range::<ObjectKey, _>(range).peekable();
+        let merged = std::iter::from_fn(|| {
+            loop {
+                let old = then.peek().map(|(key, _)| **key);
+                let current = now.peek().map(|(key, _)| *key);
+                if old.is_none_or(|old| current.is_some_and(|current| current < old)) {
+                    return now.next();
+                }
+                if old == current {
+                    now.next();
+                }
+                if let Some((key, Some(object))) = then.next() {
+                    return Some((*key, *object));
+                }
+            }
+        });
+        let mut page = Page {
+            revision: wanted.at.unwrap_or(revision),
+            objects: Vec::new(),
+            remaining: 0,
         };
-        let within = |key: &ObjectKey| namespace.is_none_or(|n| key.namespace == n);
-        let current = self
-            .objects
-            .range((start.clone(), Bound::Unbounded))
-            .take_while(|(key, _)| within(key))
-            .map(|(key, object)| (key.clone(), object.clone()));
-        let at = from.map_or(revision, |(_, at)| at);
-        let newer = self.history.partition_point(|event| event.revision <= at);
-        if from.is_none() || (newer == self.history.len() && at >= self.forgotten) {
-            return Ok(Page {
-                revision: at,
-                objects: current.collect(),
-            });
+        let within = |key: &ObjectKey| wanted.namespace.is_none_or(|n| key.namespace == n);
+        for (_, object) in merged.take_while(|(key, _)| within(key)) {
+            if wanted.filter.is_some_and(|filter| !filter(object)) {
+                continue;
+            }
+            if wanted
+                .limit
+                .is_none_or(|limit| (page.objects.len() as u64) < limit)
+            {
+                page.objects.push(object.clone());
+                continue;
+            }
+            page.remaining += 1;
+            if wanted.filter.is_some() {
+                break;
+            }
         }
+        Ok(page)
+    }
+
+    /// What was changed after a revision, as it was at it; none is what was not there.
+    fn before(&self, at: u64) -> Result<BTreeMap<&ObjectKey, Option<&Arc<Object>>>, Expired> {
         if at < self.forgotten {
             return Err(Expired {
                 oldest: self.forgotten,
             });
         }
-        let mut objects: BTreeMap<ObjectKey, Arc<Value>> = current.collect();
-        for event in self
-            .history
-            .range(newer..)
-            .rev()
-            .filter(|event| within(&event.key))
-        {
-            match &event.previous {
-                Some(previous) => objects.insert(event.key.clone(), previous.clone()),
-                None => objects.remove(&event.key),
-            };
-        }
-        let objects = objects.split_off(&match start {
-            Bound::Excluded(key) | Bound::Included(key) => key,
-            Bound::Unbounded => ObjectKey {
-                namespace: String::new(),
-                name: String::new(),
-            },
-        });
-        let objects = objects
-            .into_iter()
-            .filter(|(key, _)| from.is_none_or(|(f, _)| key > f));
-        Ok(Page {
-            revision: at,
-            objects: objects.collect(),
-        })
+        let newer = self.history.partition_point(|event| event.revision <= at);
+        let newest_first = self.history.range(newer..).rev();
+        Ok(newest_first
+            .map(|event| (&event.key, event.previous.as_ref()))
+            .collect())
     }
 }

@@ -5,7 +5,7 @@ use gatewright_seams::Tasks;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde_json::Value;
 
-use super::{Location, ObjectKey, Store, Written};
+use super::{Location, Object, ObjectKey, Store, Written};
 use crate::error::Error;
 
 /// `collection`, namespace and name, separated by a byte that none of them may hold.
@@ -60,7 +60,7 @@ pub(super) fn open(path: &Path) -> Result<Stored, Error> {
 /// One group of changes: all of them get to disk, or none.
 struct Group {
     revision: u64,
-    changes: Vec<(Location, Option<Arc<Value>>)>,
+    changes: Vec<(Location, Option<Arc<Object>>)>,
 }
 
 fn write(database: &Database, group: &Group) -> Result<(), redb::Error> {
@@ -71,9 +71,7 @@ fn write(database: &Database, group: &Group) -> Result<(), redb::Error> {
             let key = format!("{}\0{}\0{}", at.collection, at.key.namespace, at.key.name);
             match object {
                 Some(object) => {
-                    let bytes = serde_json::to_vec(&**object)
-                        .map_err(|error| redb::Error::Io(std::io::Error::other(error)))?;
-                    objects.insert(key.as_str(), bytes.as_slice())?;
+                    objects.insert(key.as_str(), &**object.text())?;
                 }
                 None => {
                     objects.remove(key.as_str())?;

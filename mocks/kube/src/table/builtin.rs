@@ -301,11 +301,13 @@ fn event(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
     let first = pick("/firstTimestamp", "/deprecatedFirstTimestamp");
     let created = "/metadata/creationTimestamp";
     let source = pick("/source", "/deprecatedSource");
-    let component = match text(object, &format!("{source}/component")) {
-        "" => text(object, pick("/reportingComponent", "/reportingController")),
-        component => component,
+    let (component, host) = match text(object, &format!("{source}/component")) {
+        "" => (
+            text(object, pick("/reportingComponent", "/reportingController")),
+            text(object, "/reportingInstance"),
+        ),
+        component => (component, text(object, &format!("{source}/host"))),
     };
-    let host = text(object, &format!("{source}/host"));
     let from = if host.is_empty() {
         component.to_owned()
     } else {

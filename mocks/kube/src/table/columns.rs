@@ -113,10 +113,9 @@ pub(super) fn of(resource: &Resource) -> Option<Columns> {
 }
 
 /// Columns that hold whole numbers.
-pub(super) fn is_number(column: &str) -> bool {
+pub(super) fn is_number(kind: &str, column: &str) -> bool {
     const NUMBERS: &[&str] = &[
         "Secrets",
-        "Count",
         "Up-to-date",
         "Available",
         "Desired",
@@ -125,5 +124,5 @@ pub(super) fn is_number(column: &str) -> bool {
         "MaxPods",
         "Allowed Disruptions",
     ];
-    NUMBERS.contains(&column)
+    NUMBERS.contains(&column) || (kind == "ReplicaSet" && column == "Ready")
 }

@@ -7,7 +7,7 @@ use crate::apply::record_update;
 use crate::schema::{FieldError, FieldReason};
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError};
-use crate::store::{Location, ObjectKey};
+use crate::store::{Location, Object, ObjectKey};
 use crate::{events, meta};
 
 /// Generated names are cut so that the random part fits into a label value.
@@ -26,7 +26,7 @@ pub(crate) fn create(
     let mut at = at.clone();
     identify(shared, &mut at, &mut object)?;
     let schema = resource.schema();
-    let warnings = shape(&at, schema.as_deref(), &mut object, options, None)?;
+    let mut warnings = shape(&at, schema.as_deref(), &mut object, options, None)?;
     check_namespace(shared, &at)?;
     system_metadata(shared, &at, &mut object, applied);
     strategy::reset_status(resource, &mut object);
@@ -43,17 +43,14 @@ pub(crate) fn create(
         }
     }
     strategy::check_create(shared, &at, &object)?;
+    warnings.extend(strategy::warning(resource, &object));
     let location = at.location();
-    if shared
-        .store
-        .get(&location.collection, &location.key)
-        .is_some()
-    {
-        return Err(at.refused(crate::store::Refused::Exists));
+    if let Some(held) = shared.store.get(&location.collection, &location.key) {
+        return Err(at.exists(&held));
     }
     if options.dry_run {
         return Ok(Written {
-            object: Arc::new(object),
+            object: Object::new(object),
             created: true,
             warnings,
         });

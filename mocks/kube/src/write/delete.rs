@@ -3,11 +3,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{At, strategy};
-use crate::request::{Query, options_error};
+use crate::request::{Query, dry_run, options_error};
 use crate::schema::FieldReason;
 use crate::shared::Shared;
 use crate::status::Answer;
-use crate::store::Refused;
+use crate::store::{Object, Refused};
 use crate::{events, meta};
 
 pub(crate) const FOREGROUND: &str = "foregroundDeletion";
@@ -70,7 +70,22 @@ impl DeleteOptions {
                 ));
             }
         };
-        let dry = body.is_some_and(|b| meta::strings(b, "/dryRun").contains(&"All"));
+        let orphan = body.is_some_and(|body| body["orphanDependents"].is_boolean())
+            || query.get("orphanDependents").is_some();
+        if let Some(named) = named.as_deref().filter(|_| orphan) {
+            let detail = format!(
+                "Invalid value: {named:?}: orphanDependents and deletionPropagation cannot be both set"
+            );
+            let reason = FieldReason::Invalid;
+            return Err(options_error(
+                "DeleteOptions",
+                "propagationPolicy",
+                reason,
+                detail,
+            ));
+        }
+        let dry = body.map_or_else(Vec::new, |body| meta::strings(body, "/dryRun"));
+        let dry = dry_run(&dry, "DeleteOptions")?;
         Ok(Self {
             grace: body_grace.or(query_grace),
             propagation,
@@ -100,7 +115,7 @@ impl DeleteOptions {
 
 /// What a deletion did.
 pub(crate) struct Deleted {
-    pub(crate) object: Arc<Value>,
+    pub(crate) object: Arc<Object>,
     /// The object is gone. Otherwise finalizers or its grace period hold it.
     pub(crate) gone: bool,
 }
@@ -126,7 +141,7 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
         .ok_or_else(|| at.not_found())?;
     check_preconditions(at, &live, options)?;
     strategy::check_delete(at)?;
-    let mut new = (*live).clone();
+    let mut new = Value::clone(&live);
     mark_propagation(&mut new, options.propagation);
     let grace = strategy::grace_seconds(resource, &live, options.grace);
     let already = meta::deleting(&live);
@@ -134,8 +149,10 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
         .pointer("/metadata/deletionGracePeriodSeconds")
         .and_then(Value::as_i64)
         .is_none_or(|before| grace < before);
-    // A namespace has no grace: its content holds it.
-    let timed = !resource.is("", "Namespace");
+    // What holds its content has no grace: the content holds it.
+    let holds = resource.is("", "Namespace")
+        || resource.is("apiextensions.k8s.io", "CustomResourceDefinition");
+    let timed = !holds;
     if !already || (shorter && timed) {
         let at = shared.clock.now();
         let due = at
@@ -145,6 +162,7 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
         let grace = timed.then(|| json!(grace));
         meta::set_metadata(&mut new, "deletionGracePeriodSeconds", grace);
         if !already
+            && timed
             && let Some(generation) = live.pointer("/metadata/generation").and_then(Value::as_i64)
         {
             meta::set_metadata(&mut new, "generation", Some(json!(generation + 1)));
@@ -153,17 +171,18 @@ fn attempt(shared: &Shared, at: &At, options: &DeleteOptions) -> Answer<Option<D
     strategy::mark_terminating(shared, resource, &mut new);
     let gone = strategy::may_go(resource, &new);
     if options.dry_run {
+        let object = if gone { live } else { Object::new(new) };
         return Ok(Some(Deleted {
-            object: events::shown(resource, &Arc::new(new)),
+            object: events::shown(resource, &object),
             gone,
         }));
     }
     let revision = meta::revision(&live);
     // A Pod is shown as it was marked before it went.
-    let marked = (gone && resource.is("", "Pod")).then(|| Arc::new(new.clone()));
+    let marked = (gone && resource.is("", "Pod")).then(|| Object::new(new.clone()));
     let result = if gone {
         shared.store.remove(&location, revision)
-    } else if new == *live {
+    } else if new == **live {
         Ok(live)
     } else {
         shared.store.replace(&location, revision, new)

@@ -2,6 +2,7 @@ use serde_json::Value;
 
 use super::update::Proposed;
 use super::{At, WriteOptions, Written, create, update};
+use crate::kinds::Resource;
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError};
 use crate::{apply, meta, strategic};
@@ -25,7 +26,7 @@ pub(crate) fn patch(
     let schema = at.resource.schema();
     let root = schema.as_ref().map(|schema| schema.node());
     if let Patch::Apply { config, force } = patch {
-        check_apply(config)?;
+        check_apply(&at.resource, config)?;
         let location = at.location();
         let exists = shared
             .store
@@ -35,10 +36,17 @@ pub(crate) fn patch(
             if !options.subresource.is_empty() {
                 return Err(at.not_found());
             }
+            // The caller means an object that was there.
             let revision = meta::text(config, "/metadata/resourceVersion");
-            if !matches!(revision, "" | "0") || !meta::uid(config).is_empty() {
-                // The caller means an object that was there.
+            if !matches!(revision, "" | "0") {
                 return Err(at.not_found());
+            }
+            let uid = meta::uid(config);
+            if !uid.is_empty() {
+                return Err(at.conflict(&format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object \
+                     was found"
+                )));
             }
             let object = apply::apply(&at.resource, root, None, config, &options.writer, *force)?;
             return create(shared, at, object, options, true);
@@ -84,7 +92,7 @@ fn rejected() -> ApiError {
     ApiError::unprocessable("the server rejected our request due to an error in our request")
 }
 
-fn check_apply(config: &Value) -> Answer<()> {
+fn check_apply(resource: &Resource, config: &Value) -> Answer<()> {
     if !config.is_object() {
         return Err(ApiError::bad_request(
             "error decoding YAML: an apply patch must be an object",
@@ -100,7 +108,8 @@ fn check_apply(config: &Value) -> Answer<()> {
         meta::text(config, "/apiVersion"),
         meta::text(config, "/kind"),
     );
-    if version.is_empty() || kind.is_empty() {
+    let other = resource.custom && (!resource.is_version(version) || kind != resource.kind);
+    if version.is_empty() || kind.is_empty() || other {
         // An empty group and version are printed with the slash between them.
         let version = if version.is_empty() { "/" } else { version };
         return Err(ApiError::bad_request(format!(

@@ -18,6 +18,27 @@ const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 /// The default grace of Pods (`spec.terminationGracePeriodSeconds`).
 const POD_GRACE_SECONDS: i64 = 30;
 
+/// Whether a PUT makes the object, as that of a few old kinds does: it is not there.
+pub(crate) fn creates_on_update(shared: &Shared, at: &At) -> bool {
+    let resource = &*at.resource;
+    let allowed = matches!(
+        (resource.group.as_str(), resource.kind.as_str()),
+        ("", "Endpoints" | "Event" | "Service")
+            | ("events.k8s.io", "Event")
+            | ("coordination.k8s.io", "Lease")
+            | (
+                "rbac.authorization.k8s.io",
+                "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding"
+            )
+    );
+    let location = at.location();
+    allowed
+        && shared
+            .store
+            .get(&location.collection, &location.key)
+            .is_none()
+}
+
 /// A new object has no status of its own where status is a subresource.
 pub(super) fn reset_status(resource: &Resource, object: &mut Value) {
     if resource.status && !resource.is("", "Node") {
@@ -55,6 +76,7 @@ pub(super) fn prepare_create(
             service::allocate(shared, None, object, dry_run)?;
         }
         ("", "Secret") => merge_string_data(object),
+        ("rbac.authorization.k8s.io" | "coordination.k8s.io", _) => show_absent(resource, object),
         ("apps", "Deployment" | "ReplicaSet") => {
             let status = if resource.kind == "ReplicaSet" {
                 json!({"replicas": 0})
@@ -79,6 +101,18 @@ pub(super) fn prepare_create(
         _ => {}
     }
     Ok(())
+}
+
+/// Fields that are never left out, even where there is nothing in them.
+fn show_absent(resource: &Resource, object: &mut Value) {
+    let (field, nothing) = match resource.kind.as_str() {
+        "Role" | "ClusterRole" => ("rules", Value::Null),
+        "Lease" => ("spec", json!({})),
+        _ => return,
+    };
+    if let Some(map) = object.as_object_mut() {
+        map.entry(field).or_insert(nothing);
+    }
 }
 
 /// What the admission of the real server adds to every Pod: the priority of Pods without a class, and
@@ -119,13 +153,15 @@ pub(super) fn prepare_update(
     resource: &Resource,
     live: &Value,
     new: &mut Value,
+    subresource: &str,
 ) -> Answer<()> {
     if resource.custom {
         return Ok(());
     }
     match (resource.group.as_str(), resource.kind.as_str()) {
         ("", "Namespace") => {
-            if new.pointer("/spec/finalizers").is_none()
+            // They are changed through their subresource alone.
+            if subresource != "finalize"
                 && let Some(held) = live.pointer("/spec/finalizers").cloned()
                 && let Some(spec) = meta::map_in(new, "spec")
             {
@@ -138,6 +174,7 @@ pub(super) fn prepare_update(
         }
         ("", "Service") => service::allocate(shared, Some(live), new, false)?,
         ("", "Secret") => merge_string_data(new),
+        ("rbac.authorization.k8s.io" | "coordination.k8s.io", _) => show_absent(resource, new),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             definition::prepare_update(shared, new);
         }
@@ -280,6 +317,26 @@ fn merge_string_data(object: &mut Value) {
         }
     }
     meta::fill(object, "type", "Opaque".into());
+}
+
+/// What the real server warns of in a new object besides unknown fields: certificates that are no PEM.
+pub(super) fn warning(resource: &Resource, object: &Value) -> Option<String> {
+    use base64::Engine as _;
+    if !resource.is("", "Secret") || meta::text(object, "/type") != "kubernetes.io/tls" {
+        return None;
+    }
+    let is_pem = |key: &str| {
+        let text = object["data"][key].as_str().unwrap_or_default();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text);
+        let bytes = bytes.unwrap_or_default();
+        bytes.windows(10).any(|window| window == b"-----BEGIN")
+    };
+    let which = match (is_pem("tls.crt"), is_pem("tls.key")) {
+        (false, _) => "certificate",
+        (true, false) => "key",
+        (true, true) => return None,
+    };
+    Some(format!("tls: failed to find any PEM data in {which} input"))
 }
 
 /// The quality of service class of a Pod.

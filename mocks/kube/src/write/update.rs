@@ -8,6 +8,7 @@ use crate::kinds::Resource;
 use crate::schema::{FieldError, FieldReason};
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError};
+use crate::store::Object;
 use crate::{events, meta};
 
 /// How often a change is computed anew when somebody else wrote in between.
@@ -69,8 +70,8 @@ pub(crate) fn update(
 fn finish(
     shared: &Shared,
     at: &At,
-    stored: &Arc<Value>,
-    live: &Arc<Value>,
+    stored: &Arc<Object>,
+    live: &Arc<Object>,
     proposed: Proposed,
     options: &WriteOptions,
 ) -> Answer<Written> {
@@ -79,7 +80,7 @@ fn finish(
     check_kind(resource, &mut new)?;
     check_identity(at, live, &mut new, proposed.conditional)?;
     let schema = resource.schema();
-    let warnings = shape(
+    let mut warnings = shape(
         at,
         schema.as_deref(),
         &mut new,
@@ -96,7 +97,7 @@ fn finish(
     }
     keep_system_metadata(live, &mut new);
     check_finalizers(at, live, &new)?;
-    strategy::prepare_update(shared, resource, live, &mut new)?;
+    strategy::prepare_update(shared, resource, live, &mut new, &options.subresource)?;
     if resource.generation
         && options.subresource != "status"
         && desired_differs(resource, live, &new)
@@ -109,6 +110,10 @@ fn finish(
     }
     if let Some(schema) = &schema {
         let errors = schema.validate(&new, Some(live));
+        let (ratcheted, errors): (Vec<_>, Vec<_>) = errors
+            .into_iter()
+            .partition(|error| error.reason == FieldReason::Ratcheted);
+        warnings.extend(ratcheted.iter().map(ToString::to_string));
         if !errors.is_empty() {
             return Err(at.invalid(&errors));
         }
@@ -127,7 +132,7 @@ fn finish(
     }
     if options.dry_run {
         return Ok(Written {
-            object: Arc::new(new),
+            object: Object::new(new),
             created: false,
             warnings,
         });
@@ -144,7 +149,7 @@ fn finish(
             .map_err(|r| at.refused(r))?;
         strategy::after_removal(shared, resource, &removed);
         return Ok(Written {
-            object: events::shown(resource, &Arc::new(new)),
+            object: events::shown(resource, &Object::new(new)),
             created: false,
             warnings,
         });
@@ -256,26 +261,38 @@ fn check_finalizers(at: &At, live: &Value, new: &Value) -> Answer<()> {
 
 /// Whether anything but metadata and status differs. Kinds whose status is no subresource count it too.
 fn desired_differs(resource: &Resource, live: &Value, new: &Value) -> bool {
-    let fields = |object: &Value| -> std::collections::BTreeMap<String, Value> {
-        let map = object.as_object().cloned().unwrap_or_default();
-        map.into_iter()
-            .filter(|(key, _)| key != "metadata" && !(resource.status && key == "status"))
-            .collect()
-    };
-    fields(live) != fields(new)
+    let desired = |key: &str| key != "metadata" && !(resource.status && key == "status");
+    !alike(live, new, |key, live, new| !desired(key) || live == new)
 }
 
 /// Whether a write would change nothing. When ownership was last changed is not a change.
 fn same(live: &Value, new: &Value) -> bool {
-    let plain = |object: &Value| {
-        let mut object = object.clone();
-        let managers = object
-            .pointer_mut("/metadata/managedFields")
-            .and_then(Value::as_array_mut);
-        for entry in managers.into_iter().flatten() {
-            meta::remove(entry, "time");
+    alike(live, new, |key, live, new| match (key, live, new) {
+        ("metadata", Some(live), Some(new)) => same_metadata(live, new),
+        _ => live == new,
+    })
+}
+
+fn same_metadata(live: &Value, new: &Value) -> bool {
+    let timeless =
+        |live: &Value, new: &Value| alike(live, new, |key, live, new| key == "time" || live == new);
+    alike(live, new, |key, live, new| match (key, live, new) {
+        ("managedFields", Some(Value::Array(live)), Some(Value::Array(new))) => {
+            live.len() == new.len() && live.iter().zip(new).all(|(live, new)| timeless(live, new))
         }
-        object
+        _ => live == new,
+    })
+}
+
+/// Whether `like` holds for what two maps have under each of their keys.
+fn alike(
+    live: &Value,
+    new: &Value,
+    like: impl Fn(&str, Option<&Value>, Option<&Value>) -> bool,
+) -> bool {
+    let (Some(live), Some(new)) = (live.as_object(), new.as_object()) else {
+        return live == new;
     };
-    plain(live) == plain(new)
+    let mut keys = live.keys().chain(new.keys());
+    keys.all(|key| like(key, live.get(key), new.get(key)))
 }

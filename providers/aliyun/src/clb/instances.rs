@@ -98,6 +98,16 @@ impl Clb {
         Ok(())
     }
 
+    pub(super) async fn is_there(&self, id: &LoadBalancerId) -> Result<bool, Error> {
+        let doing = format!("looking whether load balancer {id} exists");
+        let call = read("DescribeLoadBalancerAttribute", doing).with("LoadBalancerId", id);
+        match self.client.send::<Instance>(&call).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_gone(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads one instance and makes sure that it is this owner's and that nobody else's listener
     /// is on it. Nothing when it does not exist.
     async fn check_mark(

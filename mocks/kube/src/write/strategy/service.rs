@@ -1,11 +1,13 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::meta;
 use crate::shared::Shared;
 use crate::status::{Answer, ApiError};
+use crate::store::Object;
 
 /// The network of cluster addresses, 10.96.0.0/16: the default of kubeadm.
 const NETWORK: [u8; 2] = [10, 96];
@@ -113,12 +115,8 @@ fn network_address(high: u8, low: u8) -> Ipv4Addr {
     Ipv4Addr::new(NETWORK[0], NETWORK[1], high, low)
 }
 
-fn services(shared: &Shared) -> Vec<std::sync::Arc<Value>> {
-    let page = shared
-        .store
-        .page(&std::sync::Arc::from("/services"), None, None);
-    page.map(|page| page.objects.into_iter().map(|(_, object)| object).collect())
-        .unwrap_or_default()
+fn services(shared: &Shared) -> Vec<Arc<Object>> {
+    shared.store.all(&Arc::from("/services"), None)
 }
 
 fn free_address(shared: &Shared) -> Answer<Ipv4Addr> {

@@ -2,15 +2,17 @@
 //! Envoy does: it keeps what it has while the daemon is away.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gatewright::daemon::Daemon;
+use gatewright_xds::proto::envoy::config::cluster::v3::Cluster;
+use gatewright_xds::proto::envoy::config::core;
 use gatewright_xds::proto::envoy::config::core::v3::data_source::Specifier;
 use gatewright_xds::proto::envoy::config::core::v3::{
     Node, TransportSocket, address::Address, socket_address::PortSpecifier,
     transport_socket::ConfigType as SocketConfig,
 };
+use gatewright_xds::proto::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use gatewright_xds::proto::envoy::config::listener::v3::{
     FilterChain, Listener, filter::ConfigType as FilterConfig,
 };
@@ -30,6 +32,8 @@ use gatewright_xds::{GatewayId, ProxyStream, Resource, ResourceKey, ResourceType
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio::sync::watch;
 
+use super::world::Daemons;
+
 /// What a proxy does with a plain HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -40,12 +44,14 @@ pub(super) enum Answer {
 }
 
 /// The proxy of one Pod.
-pub(super) struct ModelProxy {
-    pub(super) pod: String,
+pub(crate) struct ModelProxy {
+    pub(crate) pod: String,
     identity: GatewayId,
     group: GatewayId,
     held: Mutex<BTreeMap<ResourceKey, Resource>>,
     dark: AtomicBool,
+    /// How many responses it has taken.
+    responses: AtomicU64,
     live: watch::Sender<bool>,
 }
 
@@ -58,6 +64,7 @@ impl ModelProxy {
             group,
             held: Mutex::default(),
             dark: AtomicBool::new(false),
+            responses: AtomicU64::new(0),
             live: watch::Sender::new(false),
         }
     }
@@ -67,8 +74,13 @@ impl ModelProxy {
         self.dark.store(dark, Ordering::SeqCst);
     }
 
-    pub(super) fn is_dark(&self) -> bool {
+    pub(crate) fn is_dark(&self) -> bool {
         self.dark.load(Ordering::SeqCst)
+    }
+
+    /// How many responses it has taken: what it serves changes with these alone.
+    pub(crate) fn responses(&self) -> u64 {
+        self.responses.load(Ordering::SeqCst)
     }
 
     /// Waits for the first listeners (maybe none), after which Envoy calls itself live.
@@ -77,18 +89,17 @@ impl ModelProxy {
         drop(self.live.subscribe().wait_for(|live| *live).await);
     }
 
-    /// Follows whichever daemon there is, until dropped.
-    pub(super) async fn run(&self, mut daemons: watch::Receiver<Option<Daemon>>) {
+    /// Follows one of the daemons that there are, and another when that is gone, until dropped.
+    pub(super) async fn run(&self, mut daemons: watch::Receiver<Daemons>) {
+        let turn = self.pod.bytes().map(usize::from).sum();
         loop {
-            let Ok(daemon) = daemons
-                .wait_for(Option::is_some)
-                .await
-                .map(|held| held.clone())
-            else {
-                return;
+            let chosen = daemons.borrow_and_update().choose(turn);
+            let Some((life, daemon)) = chosen else {
+                match daemons.changed().await {
+                    Ok(()) => continue,
+                    Err(_world_ended) => return,
+                }
             };
-            daemons.mark_unchanged();
-            let Some(daemon) = daemon else { continue };
             let stream = daemon.store.connect_as(&self.identity, &self.group);
             let mut named = Named::default();
             self.open(&stream, &mut named);
@@ -96,6 +107,7 @@ impl ModelProxy {
                 tokio::select! {
                     biased;
                     changed = daemons.changed() => match changed {
+                        Ok(()) if daemons.borrow_and_update().has(life) => {}
                         Ok(()) => break,
                         Err(_world_ended) => return,
                     },
@@ -160,6 +172,7 @@ impl ModelProxy {
                 }
             }
         }
+        self.responses.fetch_add(1, Ordering::SeqCst);
         let ack = DeltaDiscoveryRequest {
             type_url: response.kind().type_url().into(),
             response_nonce: response.nonce().to_owned(),
@@ -238,12 +251,12 @@ impl ModelProxy {
     }
 
     /// Whether connections to `port` are taken.
-    pub(super) fn listens(&self, port: u16) -> bool {
+    pub(crate) fn listens(&self, port: u16) -> bool {
         self.chains(port).is_some()
     }
 
     /// The leaf certificate (DER) that a client sees at `port` when it asks for `server_name`.
-    pub(super) fn leaf(&self, port: u16, server_name: &str) -> Result<Vec<u8>, String> {
+    pub(crate) fn leaf(&self, port: u16, server_name: &str) -> Result<Vec<u8>, String> {
         let chains = self.chains(port).ok_or("connection refused")?;
         let chain = chain_for(&chains, server_name).ok_or("no filter chain takes the name")?;
         let name = secret_of(chain).ok_or("not a tls port")?;
@@ -297,6 +310,17 @@ impl ModelProxy {
         self.held()
             .contains_key(&(ResourceType::Cluster, name.into()))
     }
+
+    /// The port of the one address that the cluster leads to.
+    pub(super) fn address_of(&self, cluster: &str) -> Option<u16> {
+        let cluster: Cluster = self.resource(ResourceType::Cluster, cluster)?;
+        let group = cluster.load_assignment?.endpoints.into_iter().next()?;
+        let endpoint = group.lb_endpoints.into_iter().next()?;
+        let Some(HostIdentifier::Endpoint(endpoint)) = endpoint.host_identifier else {
+            return None;
+        };
+        port_of_address(endpoint.address.as_ref()?)
+    }
 }
 
 /// What is subscribed to by name.
@@ -313,7 +337,11 @@ fn send(stream: &ProxyStream, request: DeltaDiscoveryRequest) {
 }
 
 fn port_of(listener: &Listener) -> Option<u16> {
-    match listener.address.as_ref()?.address.as_ref()? {
+    port_of_address(listener.address.as_ref()?)
+}
+
+fn port_of_address(address: &core::v3::Address) -> Option<u16> {
+    match address.address.as_ref()? {
         Address::SocketAddress(address) => match address.port_specifier.as_ref()? {
             PortSpecifier::PortValue(port) => u16::try_from(*port).ok(),
             PortSpecifier::NamedPort(_) => None,

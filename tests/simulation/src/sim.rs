@@ -9,18 +9,24 @@ mod proxy;
 mod shape;
 mod world;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatewright::daemon::Daemon;
+use gatewright::daemon::{Daemon, StartError};
+use gatewright::kubernetes::Events;
 use gatewright::laptop::{Laptop, Layout, REGION, apply_object, apply_yaml};
+use gatewright::leader::Election;
 use gatewright::load_balancer::CONDITION;
 use gatewright::outside::{Outside, Probe};
 use gatewright::runner::Runner;
 use gatewright_aliyun::clb::{Clb, ClbOptions};
 use gatewright_aliyun::{Client, ClientOptions, Credentials};
-use gatewright_core::{ClusterName, OwnerKey};
+use gatewright_core::{
+    AddressType, ClusterName, Desired, IdempotencyToken, LoadBalancers, OwnerKey, plan,
+};
 use gatewright_crds::cert_manager::{Certificate, Issuer, names};
 use gatewright_crds::conditions::{self, Condition};
 use gatewright_seams::{Clock, Random, Tasks};
@@ -31,11 +37,12 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use mock_cloud::{AccessKey, ListenerStatus};
 use serde_json::{Value, json};
 
-use crate::rig::{EXAMPLES, log};
+use crate::quickstart::{EXAMPLES, INTERNAL, PUBLIC};
 use world::{ModelFetch, ModelProbe};
 
-pub use crossing::{Crossings, Side, Switch};
+pub use crossing::{Crossings, KubeFault, Side, Switch};
 pub use shape::{OWNER_TAG, shape};
+pub(crate) use world::Front;
 pub use world::World;
 
 /// The key pair of every simulated world. The secret is one that a search of logs finds.
@@ -43,12 +50,26 @@ pub const ACCESS_KEY: (&str, &str) = ("sim-key-id", "sim-secret-7c9e2f41b8");
 /// Where the quickstart's objects are.
 pub const GATEWAY_NAMESPACE: &str = "istio-system";
 
+/// Writes the daemon's log to the test's output when `GATEWRIGHT_LOG` is set (e.g. `info`).
+pub fn log() {
+    if let Ok(filter) = std::env::var("GATEWRIGHT_LOG") {
+        let made = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
+        // Another test of this program was first.
+        drop(made);
+    }
+}
+
 /// How a [`Sim`] differs from the usual.
 #[derive(Clone, Debug)]
 pub struct SimOptions {
     pub seed: u64,
     pub audit_interval: Duration,
     pub certificate_lifetime: Duration,
+    /// How many daemons there may be. Of several, one is chosen to write.
+    pub replicas: usize,
 }
 
 impl Default for SimOptions {
@@ -58,8 +79,20 @@ impl Default for SimOptions {
             // Far away: calls of an audit are no part of what most tests count.
             audit_interval: Duration::from_hours(24 * 365),
             certificate_lifetime: mock_acme::DEFAULT_LIFETIME,
+            replicas: 1,
         }
     }
+}
+
+/// What a replica of the daemon sends, over all its lives.
+#[derive(Clone, Debug, Default)]
+pub struct Gates {
+    /// To the cloud.
+    pub cloud: Crossings,
+    /// To ACME servers.
+    pub acme: Crossings,
+    /// To the API server.
+    pub kube: Crossings,
 }
 
 /// A simulated world. Everything stops when it is dropped.
@@ -67,15 +100,21 @@ pub struct Sim {
     pub laptop: Laptop,
     pub kube: kube::Client,
     pub world: Arc<World>,
-    /// The daemon's calls to the cloud, over all its lives.
+    /// The first replica's calls to the cloud.
     pub cloud_calls: Crossings,
-    /// The daemon's requests to ACME servers, over all its lives.
+    /// Its requests to ACME servers.
     pub acme_calls: Crossings,
+    /// Its requests to the API server.
+    pub kube_calls: Crossings,
+    /// What each replica sends; the first one's are those above.
+    pub gates: Vec<Gates>,
+    /// The load balancers of [`Sim::add_foreign`].
+    pub(crate) foreign: BTreeSet<String>,
     /// Which cloud the daemon reaches.
     pub cloud: Switch,
     /// What the daemon reaches as the internet.
     pub internet: Switch,
-    running: Option<(Outside, Daemon)>,
+    running: BTreeMap<usize, (Outside, Daemon)>,
 }
 
 impl Sim {
@@ -126,15 +165,20 @@ impl Sim {
         controllers.start_controllers();
         let kubelet = kubelet::Kubelet::new(kube.clone(), clock, tasks.clone(), world.clone());
         tasks.spawn("model kubelet", kubelet.run());
+        let gates = std::iter::repeat_with(Gates::default);
+        let gates: Vec<Gates> = gates.take(options.replicas.max(1)).collect();
         Self {
             cloud: Switch::new(laptop.cloud_transport()),
             internet: Switch::new(laptop.acme_transport()),
-            cloud_calls: Crossings::default(),
-            acme_calls: Crossings::default(),
+            cloud_calls: gates[0].cloud.clone(),
+            acme_calls: gates[0].acme.clone(),
+            kube_calls: gates[0].kube.clone(),
+            gates,
             laptop,
             kube,
             world,
-            running: None,
+            foreign: BTreeSet::new(),
+            running: BTreeMap::new(),
         }
     }
 
@@ -153,29 +197,60 @@ impl Sim {
 
     /// Starts the daemon, as a process that knows nothing of an earlier one.
     pub async fn start_daemon(&mut self) {
+        self.start_replica(0).await.expect("a daemon");
+    }
+
+    /// Starts a replica of the daemon, as a process that knows nothing of an earlier one.
+    ///
+    /// # Errors
+    /// It does not start: the API server does not answer it.
+    pub async fn start_replica(&mut self, replica: usize) -> Result<(), StartError> {
+        let gates = &self.gates[replica];
         let probe = Arc::new(ModelProbe(self.world.clone()));
-        let cloud = self.cloud_calls.through(&self.cloud, crossing::action);
+        let cloud = gates.cloud.through(&self.cloud, crossing::action);
         let mut outside = self
             .laptop
             .outside_through(Tasks::new(), cloud, probe)
             .expect("ways outside");
-        outside.acme = self.acme_calls.through(&self.internet, crossing::resource);
-        let daemon = self.laptop.start_daemon(&outside).await.expect("a daemon");
-        self.world.set_daemon(Some(daemon.clone()));
-        self.running = Some((outside, daemon));
+        outside.acme = gates.acme.through(&self.internet, crossing::resource);
+        outside.kube = gates.kube.client(self.laptop.kube.service(), *self.clock());
+        outside.events = Events::new(outside.kube.clone());
+        let mut config = self.laptop.config();
+        config.challenge_address = world::answers_of(replica);
+        config.election = (self.gates.len() > 1).then(|| Election {
+            // A virtual day is cheaper with few renewals.
+            duration: Duration::from_secs(30),
+            deadline: Duration::from_secs(20),
+            retry: Duration::from_secs(5),
+            ..Election::new(format!("replica-{replica}"))
+        });
+        let daemon = Daemon::start(&outside, &config, None).await?;
+        self.world.set_daemon(replica, Some(daemon.clone()));
+        self.running.insert(replica, (outside, daemon));
+        Ok(())
     }
 
     /// Ends the daemon where it stands. What it has sent arrives; what was to come back is lost.
     pub fn kill_daemon(&mut self) {
-        if let Some((outside, _)) = self.running.take() {
+        self.kill_replica(0);
+    }
+
+    /// Ends a replica where it stands, if it runs.
+    pub fn kill_replica(&mut self, replica: usize) {
+        if let Some((outside, _)) = self.running.remove(&replica) {
             outside.tasks.cancel();
         }
-        self.world.set_daemon(None);
+        self.world.set_daemon(replica, None);
+    }
+
+    /// Whether the replica runs.
+    pub fn runs(&self, replica: usize) -> bool {
+        self.running.contains_key(&replica)
     }
 
     /// The running daemon.
     pub fn daemon(&self) -> &Daemon {
-        let (_, daemon) = self.running.as_ref().expect("a running daemon");
+        let (_, daemon) = self.running.get(&0).expect("a running daemon");
         daemon
     }
 
@@ -196,12 +271,15 @@ impl Sim {
         self.pass(Duration::from_secs(1)).await;
     }
 
+    /// The part of the world or of a replica that panicked, if one did.
+    pub fn failed(&self) -> Option<&'static str> {
+        let mut daemons = self.running.values();
+        let daemon = daemons.find_map(|(outside, _)| outside.tasks.failed());
+        daemon.or_else(|| self.laptop.tasks.failed())
+    }
+
     fn check_tasks(&self) {
-        let daemon = self
-            .running
-            .as_ref()
-            .and_then(|(outside, _)| outside.tasks.failed());
-        let failed = daemon.or_else(|| self.laptop.tasks.failed());
+        let failed = self.failed();
         assert!(failed.is_none(), "task {failed:?} panicked");
     }
 
@@ -268,7 +346,7 @@ impl Sim {
             .map(drop)
             .expect("a deleted gateway");
         services
-            .delete(crate::rig::INTERNAL, &params)
+            .delete(INTERNAL, &params)
             .await
             .map(drop)
             .expect("a deleted service");
@@ -306,7 +384,7 @@ impl Sim {
     pub async fn wait_balanced(&self, backends: usize) {
         let what = format!("two load balancers with {backends} backends");
         self.until(&what, Duration::from_mins(10), async || {
-            for name in [crate::rig::PUBLIC, crate::rig::INTERNAL] {
+            for name in [PUBLIC, INTERNAL] {
                 let condition = self.service_condition(name).await?;
                 if condition.status != "True" || condition.reason != "InSync" {
                     return None;
@@ -383,6 +461,38 @@ impl Sim {
         OwnerKey::new(held.metadata.uid.expect("a uid"))
     }
 
+    /// Another cluster's load balancer, which is nobody's business here.
+    pub async fn add_foreign(&mut self) {
+        let owner = OwnerKey::from("0b51c1c8-6f0e-4d6e-9a5c-1f2f3f4f5f6f");
+        let clb = self.by_hand("another");
+        let mut observed = clb.observe(&owner).await.expect("a look");
+        let wanted = Desired::new(owner, AddressType::Internet);
+        for step in plan(Some(&wanted), &observed, self.clock().now()).steps {
+            let token = IdempotencyToken::new(&observed.owner, 0, &step.action);
+            clb.apply(&step, &mut observed, &token)
+                .await
+                .expect("a load balancer");
+        }
+        let all = self.laptop.cloud.inventory().instances;
+        self.foreign.extend(all.into_iter().map(|held| held.id));
+    }
+
+    /// Whether there is the quickstart's IstioGateway.
+    pub(crate) async fn gateway_exists(&self) -> bool {
+        let api: Api<gatewright_crds::IstioGateway> =
+            Api::namespaced(self.kube.clone(), GATEWAY_NAMESPACE);
+        let held = api.get_opt("ingressgateway").await.expect("an answer");
+        held.is_some()
+    }
+
+    /// The leaf (DER) that a client sees at `address`; none when it is not answered.
+    pub(crate) async fn leaf_at(&self, address: SocketAddr, server_name: &str) -> Option<Vec<u8>> {
+        ModelProbe(self.world.clone())
+            .leaf(address, server_name)
+            .await
+            .ok()
+    }
+
     /// The cloud as somebody else with the same key reaches it, for cluster `cluster`. Its calls are
     /// in the cloud's ledger and not among [`Sim::cloud_calls`].
     pub fn by_hand(&self, cluster: &str) -> Clb {
@@ -455,7 +565,7 @@ impl Sim {
     /// What there is, for the message of a test that fails.
     pub async fn describe(&self) -> String {
         let mut lines = vec![shape(&self.laptop.cloud.inventory())];
-        for name in [crate::rig::PUBLIC, crate::rig::INTERNAL] {
+        for name in [PUBLIC, INTERNAL] {
             lines.push(format!(
                 "service {name}: {:?}",
                 self.service_condition(name).await
@@ -472,7 +582,9 @@ impl Sim {
 
 impl Drop for Sim {
     fn drop(&mut self) {
-        self.kill_daemon();
+        for replica in 0..self.gates.len() {
+            self.kill_replica(replica);
+        }
         self.laptop.tasks.cancel();
     }
 }

@@ -1,7 +1,7 @@
 //! The network of a simulated world: who answers at which address.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use gatewright::daemon::Daemon;
 use gatewright::outside::{Probe, ProbeError};
-use gatewright_aliyun::clb::CLUSTER_TAG;
+use gatewright_aliyun::clb::{CLUSTER_TAG, OWNER_TAG};
 use gatewright_seams::AddressMap;
 use mock_acme::{Fetch, Fetched};
 use mock_cloud::{ListenerStatus, MockCloud};
@@ -20,13 +20,69 @@ use super::proxy::{Answer, ModelProxy};
 /// The cluster that leads to the daemon's answers to challenges, as the daemon names it.
 const CHALLENGE_CLUSTER: &str = "gatewright-challenges";
 
+/// Where the first replica answers challenges; the next ones have the ports after it.
+const CHALLENGE_PORT: u16 = 8089;
+
 /// The cluster whose daemon a laptop's is.
 const CLUSTER: &str = "laptop";
+
+/// A listener of one of our load balancers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Front {
+    pub(crate) instance: String,
+    /// The uid of its Service.
+    pub(crate) owner: String,
+    pub(crate) port: u16,
+}
+
+/// The running replicas of the daemon, by number.
+#[derive(Clone, Default)]
+pub(super) struct Daemons {
+    running: BTreeMap<usize, (u64, Daemon)>,
+    started: u64,
+}
+
+impl Daemons {
+    fn set(&mut self, replica: usize, daemon: Option<Daemon>) {
+        self.started += 1;
+        match daemon {
+            Some(daemon) => drop(self.running.insert(replica, (self.started, daemon))),
+            None => drop(self.running.remove(&replica)),
+        }
+    }
+
+    fn of(&self, replica: usize) -> Option<&Daemon> {
+        self.running.get(&replica).map(|(_, daemon)| daemon)
+    }
+
+    /// The one that a proxy with the number `turn` connects to, with a number of its own.
+    pub(super) fn choose(&self, turn: usize) -> Option<(u64, Daemon)> {
+        let index = turn % self.running.len().max(1);
+        self.running.values().nth(index).cloned()
+    }
+
+    /// Whether the daemon of this number, as [`Daemons::choose`] gave it, still runs.
+    pub(super) fn has(&self, life: u64) -> bool {
+        self.running.values().any(|(started, _)| *started == life)
+    }
+}
+
+/// Where a replica's answers to challenges are: host and port.
+pub(super) fn answers_of(replica: usize) -> (String, u16) {
+    (
+        Ipv4Addr::LOCALHOST.to_string(),
+        CHALLENGE_PORT + u16::try_from(replica).unwrap_or(0),
+    )
+}
+
+fn replica_at(port: u16) -> Option<usize> {
+    port.checked_sub(CHALLENGE_PORT).map(usize::from)
+}
 
 /// Who is there. Both the daemon's probe and the certificate authority look through it.
 pub struct World {
     cloud: OnceLock<MockCloud>,
-    daemon: watch::Sender<Option<Daemon>>,
+    daemons: watch::Sender<Daemons>,
     proxies: Mutex<BTreeMap<IpAddr, Arc<ModelProxy>>>,
     /// How many connections each listener of a load balancer has taken.
     turns: Mutex<BTreeMap<SocketAddr, usize>>,
@@ -36,7 +92,7 @@ impl World {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             cloud: OnceLock::new(),
-            daemon: watch::Sender::new(None),
+            daemons: watch::Sender::new(Daemons::default()),
             proxies: Mutex::default(),
             turns: Mutex::default(),
         })
@@ -47,12 +103,14 @@ impl World {
         drop(self.cloud.set(cloud));
     }
 
-    pub(super) fn set_daemon(&self, daemon: Option<Daemon>) {
-        self.daemon.send_replace(daemon);
+    /// The replica of this number is another one now, or none.
+    pub(super) fn set_daemon(&self, replica: usize, daemon: Option<Daemon>) {
+        self.daemons
+            .send_modify(|daemons| daemons.set(replica, daemon));
     }
 
-    pub(super) fn daemons(&self) -> watch::Receiver<Option<Daemon>> {
-        self.daemon.subscribe()
+    pub(super) fn daemons(&self) -> watch::Receiver<Daemons> {
+        self.daemons.subscribe()
     }
 
     pub(super) fn add(&self, address: IpAddr, proxy: Arc<ModelProxy>) {
@@ -72,9 +130,44 @@ impl World {
         self.with_proxies(|proxies| proxies.values().map(|proxy| proxy.pod.clone()).collect())
     }
 
+    /// The proxies that run, by name of their Pods.
+    pub(crate) fn running(&self) -> Vec<Arc<ModelProxy>> {
+        let mut all = self.with_proxies(|proxies| proxies.values().cloned().collect::<Vec<_>>());
+        all.sort_by(|a, b| a.pod.cmp(&b.pod));
+        all
+    }
+
+    /// The running listeners of our instances, each with the Pods behind it that take connections.
+    pub(crate) fn reachable(&self) -> BTreeMap<Front, BTreeSet<String>> {
+        let inventory = self
+            .cloud
+            .get()
+            .map(MockCloud::inventory)
+            .unwrap_or_default();
+        let mut found = BTreeMap::new();
+        for instance in inventory.instances.iter().filter(|held| held.active) {
+            let Some(owner) = instance.tags.get(OWNER_TAG) else {
+                continue;
+            };
+            let running = instance.listeners.iter();
+            // A listener that is being changed goes on serving.
+            let serving = [ListenerStatus::Running, ListenerStatus::Configuring];
+            for listener in running.filter(|held| serving.contains(&held.status)) {
+                let front = Front {
+                    instance: instance.id.clone(),
+                    owner: owner.clone(),
+                    port: listener.port,
+                };
+                let pods = self.healthy(&listener.members).into_iter();
+                found.insert(front, pods.map(|(proxy, _)| proxy.pod.clone()).collect());
+            }
+        }
+        found
+    }
+
     /// Where HTTPS is served: our load balancers' and the proxies' own ports, as the quickstart has
     /// them.
-    pub(super) fn https_addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn https_addresses(&self) -> Vec<SocketAddr> {
         let inventory = self
             .cloud
             .get()
@@ -168,8 +261,9 @@ impl World {
             Answer::Redirect => Ok((301, Bytes::new())),
             Answer::Cluster(name) if !proxy.has_cluster(&name) => Ok((503, Bytes::new())),
             Answer::Cluster(name) if name == CHALLENGE_CLUSTER => {
-                let daemon = self.daemon.borrow().clone();
-                Ok(match daemon {
+                let replica = proxy.address_of(&name).and_then(replica_at);
+                let daemons = self.daemons.borrow();
+                Ok(match replica.and_then(|replica| daemons.of(replica)) {
                     None => (503, Bytes::new()),
                     Some(daemon) => match daemon.challenges.get(path) {
                         Some(answer) => (200, Bytes::from(answer)),

@@ -1,0 +1,518 @@
+//! Runs one history in a world of its own.
+
+mod history;
+mod state;
+mod watchman;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::select_all;
+use gatewright_core::{
+    Action as CloudAction, Error, IdempotencyToken, LoadBalancers, OwnerKey, Port, Protocol,
+    Step as CloudStep,
+};
+use gatewright_crds::cert_manager::Certificate;
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use mock_acme::RequestFault;
+use mock_cloud::Fault;
+
+use crate::plan::{
+    Action, AuthorityFault, Change, CloudFault, Edit, Plan, REPLICAS, Seam, Wanted, delete,
+};
+use crate::sim::{GATEWAY_NAMESPACE, OWNER_TAG};
+use crate::{ACCESS_KEY, Crossings, Sim, SimOptions};
+use state::state;
+use watchman::Watchman;
+
+/// The cluster whose daemon a laptop's is.
+const CLUSTER: &str = "laptop";
+const TICK: Duration = Duration::from_secs(1);
+/// How often the cloud is read: within a history, to find what was changed by hand.
+const AUDIT: Duration = Duration::from_mins(5);
+/// How long the world may take to come to rest once nothing happens any more. What an authority
+/// counts waits up to an hour after several failures.
+const REST: Duration = Duration::from_hours(3);
+const LOOK: Duration = Duration::from_secs(10);
+/// How long nothing is written once there is nothing to do.
+const QUIET: Duration = Duration::from_mins(3);
+
+/// How a history ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What did not hold; none when all did.
+    pub violation: Option<String>,
+    /// What happened, one line each, with the time since the start.
+    pub history: Vec<String>,
+    /// How much time passed in it.
+    pub virtual_time: Duration,
+}
+
+/// Runs the history of `plan` on this thread.
+pub fn run(plan: &Plan) -> Outcome {
+    let wanted = plan.wanted();
+    let expected = match expected(&wanted) {
+        Ok(expected) => expected,
+        Err(outcome) => return outcome,
+    };
+    in_a_world(plan.seed, async |run| run.all_of(plan, &expected).await)
+}
+
+/// The state that users who never change their minds get in a world where nothing goes wrong.
+fn expected(wanted: &Wanted) -> Result<String, Outcome> {
+    static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = format!("{wanted:?}");
+    if let Some(state) = known().get(&key) {
+        return Ok(state.clone());
+    }
+    let mut found = String::new();
+    let outcome = in_a_world(0, async |run| {
+        run.wanted = *wanted;
+        wanted.apply(&run.sim.kube).await.expect("objects");
+        run.pass(Duration::from_mins(10)).await;
+        found = state(&run.sim).await.expect("a state");
+    });
+    if outcome.violation.is_some() {
+        return Err(outcome);
+    }
+    known().insert(key, found.clone());
+    Ok(found)
+}
+
+/// Runs `body` in a new world with a single thread and a clock of its own.
+fn in_a_world(seed: u64, body: impl AsyncFnOnce(&mut Run)) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let mut virtual_time = Duration::ZERO;
+    let mut violation = None;
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            let mut run = Run::start(seed).await;
+            body(&mut run).await;
+            virtual_time = run.sim.clock().elapsed();
+            violation = run.watchman.violation();
+        });
+    }));
+    drop(runtime);
+    let history = history::end();
+    if let Err(panic) = ended {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+        violation = Some(format!("panic: {}", text.unwrap_or_default()));
+    }
+    let secrets = [ACCESS_KEY.1, "PRIVATE KEY"];
+    let shown = history
+        .iter()
+        .find(|line| secrets.iter().any(|secret| line.contains(secret)));
+    if let Some(line) = shown {
+        violation.get_or_insert(format!("a secret is in the log: {line}"));
+    }
+    Outcome {
+        violation,
+        history,
+        virtual_time,
+    }
+}
+
+struct Run {
+    sim: Sim,
+    wanted: Wanted,
+    watchman: Watchman,
+    /// Replicas that die at a request to come.
+    doomed: Vec<(usize, Crossings)>,
+}
+
+impl Run {
+    async fn start(seed: u64) -> Self {
+        let mut sim = Sim::without_daemon(SimOptions {
+            seed,
+            audit_interval: AUDIT,
+            replicas: REPLICAS,
+            ..SimOptions::default()
+        })
+        .await;
+        history::begin(*sim.clock());
+        sim.add_foreign().await;
+        let watchman = Watchman::new(&sim);
+        for replica in 0..REPLICAS {
+            sim.start_replica(replica).await.expect("a daemon");
+        }
+        Self {
+            sim,
+            wanted: Wanted::default(),
+            watchman,
+            doomed: Vec::new(),
+        }
+    }
+
+    async fn all_of(&mut self, plan: &Plan, expected: &str) {
+        self.wanted.apply(&self.sim.kube).await.expect("objects");
+        for step in &plan.steps {
+            self.pass(step.after).await;
+            if self.watchman.violation().is_some() {
+                return;
+            }
+            history::line(format!("-- {}", step.action));
+            self.watchman.happens();
+            self.act(&step.action).await;
+            self.watchman.happens();
+        }
+        self.come_to_rest(plan, expected).await;
+    }
+
+    /// Lets time pass, under watch.
+    async fn pass(&mut self, time: Duration) {
+        let clock = *self.sim.clock();
+        let end = clock.elapsed() + time;
+        loop {
+            let left = end.saturating_sub(clock.elapsed());
+            if left.is_zero() || self.watchman.violation().is_some() {
+                return;
+            }
+            let reached = clock.timeout(left.min(TICK), reached(&self.doomed)).await;
+            if let Ok((replica, point)) = reached {
+                history::line(format!("replica {replica} dies {point}"));
+                self.watchman.happens();
+                self.kill(replica);
+            }
+            self.watchman.look();
+            if let Some(part) = self.sim.failed() {
+                self.watchman.violated(format!("{part} panicked"));
+            }
+        }
+    }
+
+    fn kill(&mut self, replica: usize) {
+        self.sim.kill_replica(replica);
+        self.doomed.retain(|(doomed, crossings)| {
+            if *doomed == replica {
+                crossings.never_stop();
+            }
+            *doomed != replica
+        });
+    }
+
+    async fn act(&mut self, action: &Action) {
+        let (cloud, acme) = (
+            self.sim.laptop.cloud.faults(),
+            self.sim.laptop.acme.faults(),
+        );
+        match action {
+            Action::User(change) => self.change(*change).await,
+            Action::Console(edit) => self.edit(*edit).await,
+            Action::Cloud(call, fault, times) => cloud.next(call, *times, cloud_fault(*fault)),
+            Action::Authority(fault, times) => match authority_fault(*fault) {
+                Some(fault) => acme.request(None, fault, *times),
+                None => match fault {
+                    AuthorityFault::BadNonce => acme.bad_nonce(*times),
+                    AuthorityFault::FailedValidation => {
+                        acme.fail_validation("shop.example.com", *times);
+                    }
+                    AuthorityFault::SlowValidation(time) => {
+                        acme.slow_validation("shop.example.com", *time);
+                    }
+                    AuthorityFault::Processing(time) => acme.processing(*time),
+                    _ => {}
+                },
+            },
+            Action::Kube(replica, fault, times) => {
+                self.sim.gates[*replica].kube.fail(*fault, *times);
+            }
+            Action::CutWatches(false) => self.sim.laptop.kube.faults().cut_watches(),
+            Action::CutWatches(true) => self.sim.resync().await,
+            Action::Partition(replica, cut) => self.sim.gates[*replica].kube.set_cut(*cut),
+            Action::Dark(number) => {
+                let pods = self.sim.world.proxies();
+                if let Some(pod) = pods.get(*number) {
+                    self.sim.world.set_dark(pod, true);
+                    self.watchman.dark(pod, true);
+                }
+            }
+            Action::Light => self.light(),
+            Action::Kill(replica) => self.kill(*replica),
+            Action::KillAt(replica, seam, number, side) => {
+                let gates = &self.sim.gates[*replica];
+                let crossings = match seam {
+                    Seam::Cloud => &gates.cloud,
+                    Seam::Authority => &gates.acme,
+                    Seam::Kube => &gates.kube,
+                };
+                crossings.stop_at(crossings.count() + number, *side);
+                self.doomed.push((*replica, crossings.clone()));
+            }
+            Action::Start(replica) => self.bring_up(*replica).await,
+        }
+    }
+
+    fn light(&self) {
+        for pod in self.sim.world.proxies() {
+            self.sim.world.set_dark(&pod, false);
+            self.watchman.dark(&pod, false);
+        }
+    }
+
+    async fn bring_up(&mut self, replica: usize) {
+        if self.sim.runs(replica) {
+            return;
+        }
+        if let Err(error) = self.sim.start_replica(replica).await {
+            history::line(format!("replica {replica} does not start: {error}"));
+            self.sim.kill_replica(replica);
+        }
+    }
+
+    async fn change(&mut self, change: Change) {
+        let kube = self.sim.kube.clone();
+        self.wanted.change(change);
+        self.watchman.users(change, &self.wanted);
+        match change {
+            Change::DeletePod(number) => {
+                let pods: Api<Pod> = Api::namespaced(kube.clone(), GATEWAY_NAMESPACE);
+                let held = pods.list(&ListParams::default()).await.expect("Pods").items;
+                if let Some(pod) = held.get(number) {
+                    delete::<Pod>(&kube, &pod.name_any())
+                        .await
+                        .expect("a deletion");
+                }
+            }
+            Change::DeleteSecret => {
+                delete::<Secret>(&kube, "shop-tls")
+                    .await
+                    .expect("a deletion");
+            }
+            Change::Rotate if self.wanted.names.is_some() => self.sim.force_rotation().await,
+            Change::Rotate => {}
+            _ => {
+                self.wanted.remove(&kube).await.expect("deletions");
+                self.wanted.apply(&kube).await.expect("objects");
+            }
+        }
+    }
+
+    async fn edit(&self, edit: Edit) {
+        let inventory = self.sim.laptop.cloud.inventory();
+        let owners = inventory.instances.iter().filter(|held| {
+            held.tags.contains_key(OWNER_TAG) && !self.sim.foreign.contains(&held.id)
+        });
+        let mut owners = owners.filter_map(|held| held.tags.get(OWNER_TAG));
+        if let Some(owner) = owners.next()
+            && let Err(error) = by_hand(&self.sim, &OwnerKey::from(owner.as_str()), edit).await
+        {
+            history::line(format!("not done: {error}"));
+        }
+    }
+
+    /// Nothing goes wrong any more: the world becomes what an undisturbed one is, and stays so.
+    async fn come_to_rest(&mut self, plan: &Plan, expected: &str) {
+        history::line("-- nothing goes wrong from here on");
+        self.watchman.happens();
+        self.sim.laptop.cloud.faults().clear();
+        self.sim.laptop.acme.faults().clear();
+        self.light();
+        for gates in &self.sim.gates {
+            for crossings in [&gates.cloud, &gates.acme, &gates.kube] {
+                crossings.mend();
+                crossings.never_stop();
+            }
+        }
+        self.doomed.clear();
+        for replica in 0..REPLICAS {
+            self.bring_up(replica).await;
+        }
+        let before = self.wanted;
+        self.wanted.settle(plan.leave);
+        if plan.leave {
+            self.watchman.users(Change::DeleteGateway, &self.wanted);
+        }
+        if before != self.wanted {
+            history::line(format!("-- users: in the end {:?}", self.wanted));
+        }
+        let clock = *self.sim.clock();
+        let end = clock.elapsed() + REST;
+        loop {
+            self.insist().await;
+            self.pass(LOOK).await;
+            if self.watchman.violation().is_some() {
+                return;
+            }
+            let found = state(&self.sim).await.expect("a state");
+            if found == expected {
+                break;
+            }
+            if clock.elapsed() > end {
+                let differs = difference(expected, &found);
+                self.watchman
+                    .violated(format!("no rest within {REST:?}:\n{differs}"));
+                return;
+            }
+        }
+        history::line("-- as it should be");
+        self.stays_quiet(expected).await;
+    }
+
+    /// Users apply again what vanished because it was being deleted when they applied it.
+    async fn insist(&mut self) {
+        let kube = self.sim.kube.clone();
+        let services: Api<Service> = Api::namespaced(kube.clone(), GATEWAY_NAMESPACE);
+        let certificates: Api<Certificate> = Api::namespaced(kube.clone(), GATEWAY_NAMESPACE);
+        let service = services.get_opt(crate::INTERNAL).await.expect("an answer");
+        let certificate = certificates.get_opt("shop").await.expect("an answer");
+        let gateway = self.sim.gateway_exists().await;
+        let there = service.is_some() == self.wanted.internal.is_some()
+            && certificate.is_some() == self.wanted.names.is_some()
+            && gateway == self.wanted.gateway;
+        let going = service.is_some_and(|held| held.metadata.deletion_timestamp.is_some());
+        if !there && !going {
+            self.watchman.happens();
+            self.wanted.remove(&kube).await.expect("deletions");
+            self.wanted.apply(&kube).await.expect("objects");
+        }
+    }
+
+    async fn stays_quiet(&mut self, expected: &str) {
+        let writes = |run: &Self| {
+            let gates = run.sim.gates.iter();
+            gates.map(writes_of).sum::<usize>()
+        };
+        let before = writes(self);
+        let orders = self.sim.laptop.acme.ledger().orders;
+        self.pass(QUIET).await;
+        let found = state(&self.sim).await.expect("a state");
+        if found != expected {
+            let differs = difference(expected, &found);
+            self.watchman
+                .violated(format!("it does not stay so:\n{differs}"));
+        }
+        let more = writes(self) - before;
+        if more > 0 {
+            let last = self.sim.gates.iter().flat_map(|gates| {
+                let kube = gates.kube.names().into_iter().filter(|name| is_write(name));
+                kube.rev().take(more).collect::<Vec<_>>()
+            });
+            let last: Vec<_> = last.collect();
+            self.watchman.violated(format!(
+                "{more} writes with nothing to do, such as {last:?}"
+            ));
+        }
+        let ledger = self.sim.laptop.acme.ledger();
+        if ledger.orders != orders {
+            self.watchman.violated("an order with nothing to do".into());
+        }
+        if ledger.accounts > 1 {
+            let accounts = ledger.accounts;
+            self.watchman
+                .violated(format!("{accounts} accounts were opened for one Issuer"));
+        }
+    }
+}
+
+/// Does `edit` to the load balancer of `owner`, as somebody in the console does.
+async fn by_hand(sim: &Sim, owner: &OwnerKey, edit: Edit) -> Result<(), Error> {
+    let clb = sim.by_hand(CLUSTER);
+    let mut observed = clb.observe(owner).await?;
+    let Some(instance) = observed.load_balancer.clone() else {
+        return Ok(());
+    };
+    let action = match edit {
+        Edit::DeleteListener => CloudAction::DeleteListener {
+            port: Port::new(443).expect("a port"),
+            protocol: Protocol::Tcp,
+        },
+        Edit::Weights => {
+            let Some(group) = instance
+                .groups
+                .iter()
+                .find(|group| !group.backends.is_empty())
+            else {
+                return Ok(());
+            };
+            CloudAction::Drain {
+                group: group.name.clone(),
+                backends: group.backends.iter().map(|held| held.key.clone()).collect(),
+                remove_at: sim.clock().now(),
+            }
+        }
+        Edit::DeleteInstance => CloudAction::DeleteLoadBalancer { id: instance.id },
+    };
+    let token = IdempotencyToken::new(owner, 0, &action);
+    let step = CloudStep {
+        action,
+        reason: "by hand".into(),
+    };
+    clb.apply(&step, &mut observed, &token).await
+}
+
+/// The first of the doomed whose time has come, and where.
+async fn reached(doomed: &[(usize, Crossings)]) -> (usize, String) {
+    if doomed.is_empty() {
+        return std::future::pending().await;
+    }
+    let all = doomed.iter().map(|(replica, crossings)| {
+        async move { (*replica, crossings.reached().await) }.boxed_local()
+    });
+    select_all(all).await.0
+}
+
+fn writes_of(gates: &crate::Gates) -> usize {
+    let cloud = gates.cloud.names();
+    let cloud = cloud.iter().filter(|name| !name.starts_with("Describe"));
+    let kube = gates.kube.names();
+    cloud.count() + kube.iter().filter(|name| is_write(name)).count()
+}
+
+/// Whether a request to the API server writes something else than what is written now and then: a
+/// Lease, and when the cloud was last read.
+fn is_write(name: &str) -> bool {
+    !name.starts_with("GET ") && !name.contains("/leases") && !name.ends_with("-load-balancer")
+}
+
+fn difference(expected: &str, found: &str) -> String {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (expected, found) = (lines(expected), lines(found));
+    let missing = expected.iter().filter(|line| !found.contains(line));
+    let surplus = found.iter().filter(|line| !expected.contains(line));
+    let missing = missing.map(|line| format!("  missing  {line}"));
+    let surplus = surplus.map(|line| format!("  surplus  {line}"));
+    missing.chain(surplus).collect::<Vec<_>>().join("\n")
+}
+
+fn cloud_fault(fault: CloudFault) -> Fault {
+    match fault {
+        CloudFault::Throttled => Fault::Throttle { retry_after: None },
+        CloudFault::ThrottledFor(wait) => Fault::Throttle {
+            retry_after: Some(wait),
+        },
+        CloudFault::Unavailable => Fault::Unavailable,
+        CloudFault::Internal => Fault::Internal,
+        CloudFault::Refused(code) => Fault::Refuse {
+            status: 400,
+            code: code.to_owned(),
+        },
+        CloudFault::TimeoutBefore => Fault::TimeoutBefore,
+        CloudFault::TimeoutAfter => Fault::TimeoutAfter,
+        CloudFault::CutAnswer => Fault::CutAnswer,
+        CloudFault::Slow(time) => Fault::Delay(time),
+        CloudFault::StaleRead => Fault::StaleRead,
+    }
+}
+
+/// What a request meets; nothing for what is no matter of single requests.
+fn authority_fault(fault: AuthorityFault) -> Option<RequestFault> {
+    let wait = Duration::from_secs(30);
+    match fault {
+        AuthorityFault::RateLimited(retry_after) => Some(RequestFault::RateLimited { retry_after }),
+        AuthorityFault::ServerError => Some(RequestFault::ServerError { status: 503 }),
+        AuthorityFault::TimeoutBefore => Some(RequestFault::TimeoutBefore { wait }),
+        AuthorityFault::TimeoutAfter => Some(RequestFault::TimeoutAfter { wait }),
+        _ => None,
+    }
+}

@@ -1,0 +1,443 @@
+//! What must hold at every moment of a history.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use gatewright::certificate::{Leaf, SERVED};
+use gatewright_crds::cert_manager::Certificate;
+use gatewright_crds::conditions;
+use gatewright_seams::Clock;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Service;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use mock_cloud::{InstanceView, Mark, MockCloud};
+
+use super::history;
+use crate::plan::{Change, Wanted};
+use crate::quickstart::INTERNAL;
+use crate::sim::{Front, GATEWAY_NAMESPACE, OWNER_TAG};
+use crate::{Side, Sim, World};
+
+const HOST: &str = "shop.example.com";
+const HTTPS_TARGET: u16 = 8443;
+/// More calls to the cloud in [`WINDOW`] than this are a storm.
+const STORM: usize = 400;
+const WINDOW: Duration = Duration::from_mins(10);
+
+/// Watches one history. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Watchman {
+    clock: Clock,
+    world: Arc<World>,
+    cloud: MockCloud,
+    acme: mock_acme::MockAcme,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// A call to the cloud that is under way, and how things were before it.
+struct Begun {
+    action: String,
+    epoch: u64,
+    reachable: BTreeMap<Front, BTreeSet<String>>,
+    mark: Mark,
+}
+
+#[derive(Default)]
+struct Seen {
+    violation: Option<String>,
+    /// How many things have happened to the world.
+    epoch: u64,
+    wanted: Wanted,
+    /// Users took the certificate's Secret away: a new proxy has none to serve.
+    without_secret: bool,
+    /// The uids of Services that users took away.
+    leaving: BTreeSet<String>,
+    /// The Pods of gateways that users took away.
+    doomed: BTreeSet<String>,
+    /// Services by uid.
+    services: BTreeMap<String, String>,
+    /// What is not ours.
+    foreign: Vec<InstanceView>,
+    /// The replica that holds the Lease, and since when.
+    holder: Option<(String, Duration)>,
+    /// What each proxy showed last: how many responses it had taken, and the place of the
+    /// certificate in the order of issue.
+    shown: BTreeMap<String, (u64, Option<usize>)>,
+    /// Places by certificate (DER).
+    places: BTreeMap<Vec<u8>, usize>,
+    /// The proxies that have answered nobody since this moment.
+    dark: BTreeMap<String, Duration>,
+    /// The serial that was last said to be served everywhere.
+    served: Option<String>,
+    /// When the last calls to the cloud were.
+    calls: Vec<Duration>,
+}
+
+impl Watchman {
+    pub(super) fn new(sim: &Sim) -> Self {
+        let foreign = sim.laptop.cloud.inventory().instances;
+        let seen = Seen {
+            foreign,
+            ..Seen::default()
+        };
+        let this = Self {
+            clock: *sim.clock(),
+            world: sim.world.clone(),
+            cloud: sim.laptop.cloud.clone(),
+            acme: sim.laptop.acme.clone(),
+            seen: Arc::new(Mutex::new(seen)),
+        };
+        let tasks = &sim.laptop.tasks;
+        tasks.spawn("watch leases", this.clone().watch_lease(sim.kube.clone()));
+        tasks.spawn(
+            "watch services",
+            this.clone().watch_services(sim.kube.clone()),
+        );
+        tasks.spawn(
+            "watch certificates",
+            this.clone().watch_certificate(sim.kube.clone()),
+        );
+        for (replica, gates) in sim.gates.iter().enumerate() {
+            this.observe_cloud(replica, gates);
+            gates.acme.observe(move |side, _, name| {
+                if side == Side::Before {
+                    history::line(format!("replica {replica}: authority {name}"));
+                }
+            });
+        }
+        this
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What did not hold, if something did not.
+    pub(super) fn violation(&self) -> Option<String> {
+        self.seen().violation.clone()
+    }
+
+    /// Notes that something did not hold; the first counts.
+    pub(super) fn violated(&self, what: String) {
+        let mut seen = self.seen();
+        if seen.violation.is_none() {
+            history::line(format!("VIOLATED: {what}"));
+            seen.violation = Some(what);
+        }
+    }
+
+    /// Something happens to the world that is not the daemon's doing.
+    pub(super) fn happens(&self) {
+        self.seen().epoch += 1;
+    }
+
+    /// The users change something.
+    pub(super) fn users(&self, change: Change, wanted: &Wanted) {
+        let pods = self.world.proxies();
+        let mut seen = self.seen();
+        seen.wanted = *wanted;
+        let all = seen.services.clone().into_iter();
+        match change {
+            Change::DeleteGateway => {
+                // The other load balancer leads to the same proxies.
+                seen.leaving.extend(all.map(|(uid, _)| uid));
+                seen.doomed.extend(pods);
+            }
+            Change::DeleteSecret => seen.without_secret = true,
+            Change::DeleteInternal => {
+                let gone = all.filter(|(_, name)| name == INTERNAL);
+                seen.leaving.extend(gone.map(|(uid, _)| uid));
+            }
+            _ => {}
+        }
+    }
+
+    /// A proxy answers nobody from now on, or with `false` answers again.
+    pub(super) fn dark(&self, pod: &str, dark: bool) {
+        let now = self.clock.elapsed();
+        let mut seen = self.seen();
+        if dark {
+            seen.dark.insert(pod.to_owned(), now);
+        } else {
+            seen.dark.remove(pod);
+        }
+    }
+
+    async fn watch_lease(self, kube: kube::Client) {
+        let leases: Api<Lease> = Api::namespaced(kube, gatewright::laptop::NAMESPACE);
+        let mut leases = watched(leases);
+        while let Some(lease) = leases.next().await {
+            let holder = lease.spec.and_then(|spec| spec.holder_identity);
+            let now = self.clock.elapsed();
+            let mut seen = self.seen();
+            let before = seen.holder.as_ref().map(|(holder, _)| holder.clone());
+            if holder != before {
+                seen.holder = holder.map(|holder| (holder, now));
+            }
+        }
+    }
+
+    async fn watch_services(self, kube: kube::Client) {
+        let services: Api<Service> = Api::namespaced(kube, GATEWAY_NAMESPACE);
+        let mut services = watched(services);
+        while let Some(service) = services.next().await {
+            let (uid, name) = (service.uid().unwrap_or_default(), service.name_any());
+            self.seen().services.insert(uid, name);
+        }
+    }
+
+    /// A certificate is said to be served everywhere only when it is.
+    async fn watch_certificate(self, kube: kube::Client) {
+        let certificates: Api<Certificate> = Api::namespaced(kube, GATEWAY_NAMESPACE);
+        let mut certificates = watched(certificates);
+        while let Some(certificate) = certificates.next().await {
+            let status = certificate.status.unwrap_or_default();
+            let served = conditions::get(&status.conditions, SERVED)
+                .filter(|served| served.status == "True")
+                .and_then(|served| served.message.split_whitespace().nth(1))
+                .map(str::to_owned);
+            let before = std::mem::replace(&mut self.seen().served, served.clone());
+            let Some(serial) = served.filter(|serial| before.as_ref() != Some(serial)) else {
+                continue;
+            };
+            history::line(format!("certificate {serial} is said to be served"));
+            self.seen().without_secret = false;
+            for proxy in self.world.running() {
+                let since = self.seen().dark.get(&proxy.pod).copied();
+                let responses = self.seen().shown.get(&proxy.pod).map(|(count, _)| *count);
+                if let Some(since) = since
+                    && self.clock.elapsed().saturating_sub(since) > Duration::from_mins(1)
+                    && responses.is_some_and(|count| count > 0)
+                {
+                    let pod = &proxy.pod;
+                    self.violated(format!(
+                        "certificate {serial} is said to be served while {pod} answers nobody"
+                    ));
+                }
+                let Ok(der) = proxy.leaf(HTTPS_TARGET, HOST) else {
+                    continue;
+                };
+                let shown = Leaf::from_der(&der)
+                    .map(|leaf| leaf.serial)
+                    .unwrap_or_default();
+                let (told, held) = (self.place_of(&serial), self.place_of(&shown));
+                if held < told {
+                    let pod = &proxy.pod;
+                    self.violated(format!(
+                        "certificate {serial} is said to be served while {pod} shows {shown}"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The place of a serial in the order of issue.
+    fn place_of(&self, serial: &str) -> Option<usize> {
+        let issued = self.acme.ledger().certificates;
+        issued
+            .iter()
+            .position(|held| held.serial.trim_start_matches('0') == serial)
+    }
+
+    fn observe_cloud(&self, replica: usize, gates: &crate::Gates) {
+        let this = self.clone();
+        let before: Mutex<BTreeMap<usize, Begun>> = Mutex::default();
+        let ledger = self.cloud.ledger();
+        gates.cloud.observe(move |side, number, action| {
+            let write = !action.starts_with("Describe") && !action.starts_with("List");
+            let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+            match side {
+                Side::Before => {
+                    this.call(replica, action, write);
+                    if write {
+                        let begun = Begun {
+                            action: action.to_owned(),
+                            epoch: this.seen().epoch,
+                            reachable: this.world.reachable(),
+                            mark: ledger.mark(),
+                        };
+                        before.insert(number, begun);
+                    }
+                }
+                Side::After if write => {
+                    if let Some(begun) = before.remove(&number) {
+                        let calls = ledger.since(begun.mark).into_iter();
+                        let mut bad =
+                            calls.filter(|call| call.action == action && call.outcome != "OK");
+                        if let Some(call) = bad.next() {
+                            history::line(format!(
+                                "replica {replica}: cloud {action}: {}",
+                                call.outcome
+                            ));
+                        }
+                        this.compare(&begun);
+                    }
+                }
+                Side::After => {}
+            }
+        });
+    }
+
+    /// A call to the cloud: by the one that may write, and not one of too many.
+    fn call(&self, replica: usize, action: &str, write: bool) {
+        if write {
+            history::line(format!("replica {replica}: cloud {action}"));
+        }
+        let now = self.clock.elapsed();
+        let (holder, calls) = {
+            let mut seen = self.seen();
+            seen.calls.push(now);
+            seen.calls.retain(|at| now.saturating_sub(*at) < WINDOW);
+            (seen.holder.clone(), seen.calls.len())
+        };
+        if let Some((holder, since)) = holder
+            && holder != format!("replica-{replica}")
+            && now > since
+        {
+            self.violated(format!(
+                "replica {replica} calls {action} while {holder} leads"
+            ));
+        }
+        if calls > STORM {
+            self.violated(format!("{calls} calls to the cloud within {WINDOW:?}"));
+        }
+    }
+
+    /// A call took no listener its last backend that takes connections.
+    fn compare(&self, begun: &Begun) {
+        let Begun {
+            action,
+            epoch,
+            reachable: before,
+            ..
+        } = begun;
+        let after = self.world.reachable();
+        let proxies = self.world.running();
+        let (excused, wanted, leaving, services, without_secret) = {
+            let seen = self.seen();
+            let excused = seen.epoch != *epoch || !seen.dark.is_empty();
+            let (leaving, services) = (seen.leaving.clone(), seen.services.clone());
+            (excused, seen.wanted, leaving, services, seen.without_secret)
+        };
+        if excused {
+            return;
+        }
+        for (front, pods) in before {
+            let now = after.get(front).is_some_and(|pods| !pods.is_empty());
+            let serving = proxies
+                .iter()
+                .find(|proxy| pods.contains(&proxy.pod) && proxy.listens(target_of(front.port)));
+            let Some(proxy) = serving.filter(|_| !now) else {
+                continue;
+            };
+            let internal = services
+                .get(&front.owner)
+                .is_some_and(|name| name == INTERNAL);
+            let unwanted = internal
+                && wanted
+                    .internal
+                    .is_none_or(|internal| front.port == 80 && !internal.http());
+            let unwanted = unwanted || (without_secret && front.port == 443);
+            if !unwanted && !leaving.contains(&front.owner) {
+                self.violated(format!(
+                    "{action} took {} port {} its last backend, {} still serves",
+                    front.instance, front.port, proxy.pod
+                ));
+            }
+        }
+    }
+
+    /// Looks at what can be seen from outside.
+    pub(super) fn look(&self) {
+        let mut owners = BTreeSet::new();
+        let inventory = self.cloud.inventory();
+        for instance in &inventory.instances {
+            if let Some(owner) = instance.tags.get(OWNER_TAG)
+                && !self.is_foreign(&instance.id)
+                && !owners.insert(owner.clone())
+            {
+                self.violated(format!("two load balancers belong to Service {owner}"));
+            }
+        }
+        self.look_at_foreign(&inventory.instances);
+        self.look_at_proxies();
+    }
+
+    fn is_foreign(&self, id: &str) -> bool {
+        self.seen().foreign.iter().any(|held| held.id == id)
+    }
+
+    fn look_at_foreign(&self, instances: &[InstanceView]) {
+        let foreign = self.seen().foreign.clone();
+        for held in &foreign {
+            match instances.iter().find(|now| now.id == held.id) {
+                Some(now) if now == held => {}
+                Some(_) => self.violated(format!("{}, which is not ours, was changed", held.id)),
+                None => self.violated(format!("{}, which is not ours, is gone", held.id)),
+            }
+        }
+    }
+
+    /// A proxy that showed a certificate goes on showing it, or a newer one.
+    fn look_at_proxies(&self) {
+        for proxy in self.world.running().iter().filter(|proxy| !proxy.is_dark()) {
+            let held = self.seen().shown.get(&proxy.pod).copied();
+            let responses = proxy.responses();
+            if held.is_some_and(|(count, _)| count == responses) {
+                continue;
+            }
+            let place = match proxy.leaf(HTTPS_TARGET, HOST) {
+                Ok(der) => self.place_of_leaf(der),
+                Err(_closed) => None,
+            };
+            let before = held.and_then(|(_, place)| place);
+            let doomed = {
+                let mut seen = self.seen();
+                let best = place.max(before);
+                seen.shown.insert(proxy.pod.clone(), (responses, best));
+                seen.doomed.contains(&proxy.pod)
+            };
+            if place < before && !doomed {
+                self.violated(format!(
+                    "{} showed certificate number {before:?} and now shows {place:?}",
+                    proxy.pod
+                ));
+            }
+        }
+    }
+
+    fn place_of_leaf(&self, der: Vec<u8>) -> Option<usize> {
+        if let Some(place) = self.seen().places.get(&der) {
+            return Some(*place);
+        }
+        let leaf = Leaf::from_der(&der).ok()?;
+        let place = self.place_of(&leaf.serial)?;
+        self.seen().places.insert(der, place);
+        Some(place)
+    }
+}
+
+/// The objects of `api` as they change, deleted ones too.
+fn watched<K>(api: Api<K>) -> impl futures::Stream<Item = K> + Unpin
+where
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + 'static,
+{
+    let events = watcher::watcher(api, watcher::Config::default());
+    let objects = events.default_backoff().touched_objects();
+    objects
+        .filter_map(|object| async move { object.ok() })
+        .boxed()
+}
+
+/// The port of the proxies behind a port of the quickstart's load balancers.
+fn target_of(port: u16) -> u16 {
+    port + 8000
+}
