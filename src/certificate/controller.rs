@@ -237,6 +237,13 @@ impl Controller {
         let material = Material::new(chain.as_bytes(), key.pem.expose().as_bytes())?;
         material.check_names(names)?;
         material.check_time(self.outside.clock.now())?;
+        if !self.is_there(certificate).await? {
+            tracing::info!(
+                certificate = certificate.name_any(),
+                "deleted while it was issued"
+            );
+            return Ok(());
+        }
         self.store(certificate, names, &material).await?;
         self.finish(certificate, &material).await?;
         let leaf = material.leaf();
@@ -250,6 +257,14 @@ impl Controller {
             .normal(&about, "Issued", "Issue", &note)
             .await;
         Ok(())
+    }
+
+    /// Whether the Certificate is still the one that was read: nobody wants the Secret of another.
+    async fn is_there(&self, certificate: &Certificate) -> kube::Result<bool> {
+        let namespace = certificate.namespace().unwrap_or_default();
+        let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
+        let held = optional(api.get_metadata(&certificate.name_any()).await)?;
+        Ok(held.is_some_and(|held| held.uid() == certificate.uid()))
     }
 
     /// Writes into the status that the certificate in the Secret is the new one.

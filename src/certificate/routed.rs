@@ -10,6 +10,9 @@ use crate::outside::Outside;
 const UNSERVED_GRACE: Duration = Duration::from_secs(5);
 /// How long an answer to a challenge gets to be reachable before the authority is told.
 const ROUTED_LIMIT: Duration = Duration::from_mins(1);
+/// First and longest wait between two looks: each asks the API server for all that leads there.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// The gateways, seen from outside.
 pub(super) struct Gateways<'a>(pub(super) &'a Outside);
@@ -23,6 +26,7 @@ impl Routed for Gateways<'_> {
             clock.elapsed() + ROUTED_LIMIT,
             clock.elapsed() + UNSERVED_GRACE,
         );
+        let mut wait = FIRST_WAIT;
         loop {
             let read = Fronts::read(self.0).await;
             // A load balancer on its way is waited for: authorities count failed validations.
@@ -62,7 +66,8 @@ impl Routed for Gateways<'_> {
                     cause,
                 });
             }
-            clock.sleep(Duration::from_millis(50)).await;
+            clock.sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
 }

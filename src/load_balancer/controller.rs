@@ -283,6 +283,14 @@ impl Controller {
             self.provider
                 .apply(step, &mut record.observed, &token)
                 .await?;
+            if matches!(
+                step.action,
+                gatewright_core::Action::CreateLoadBalancer { .. }
+            ) {
+                // Should it be deleted by others before the record has it, the next creation would
+                // repeat the token, and be given what is gone.
+                record::store(kube, service, record).await?;
+            }
         }
         record.doubtful = false;
         record.attempted_tags.clear();

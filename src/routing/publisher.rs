@@ -114,6 +114,7 @@ impl Publisher {
         // Beside each other: a rotation does not wait for an API server that is slow to take a
         // status.
         tokio::select! {
+            biased;
             () = self.publish_changes(&seen, changes, tell) => {}
             () = reporter.run(told) => {}
         }

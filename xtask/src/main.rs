@@ -7,6 +7,7 @@ mod cluster;
 mod dev;
 mod generate;
 mod layout;
+mod sim;
 mod summary;
 mod testing;
 mod tools;
@@ -73,6 +74,27 @@ enum Task {
         )]
         args: Vec<String>,
     },
+    /// Simulate: daemon, cloud, certificate authority and API server on a virtual clock
+    ///
+    /// Each seed makes one history: object changes, faults at every seam, deaths, two replicas. What
+    /// must hold is checked all the while, and at the end the world has to be what an undisturbed
+    /// one is. A history that fails is made shorter and printed. Builds with optimisation, which
+    /// takes minutes the first time. `cargo xtask sim -- --help` lists the options.
+    Sim {
+        /// See that the deliberate bugs of tests/simulation/mutants are found; only these, if named
+        #[arg(long, num_args = 0.., value_name = "NAME")]
+        mutants: Option<Vec<String>>,
+        /// With --mutants: look for seeds that find them and write these into the files
+        #[arg(long, requires = "mutants")]
+        find: bool,
+        /// Passed on, for example -- --seeds 1000 --from 0
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGS"
+        )]
+        args: Vec<String>,
+    },
     /// Start or stop a real Kubernetes control plane on this machine
     Cluster {
         #[command(subcommand)]
@@ -123,6 +145,14 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Dev { args } => dev::run(&workspace, &args),
         Task::Test { fast, filter, args } => {
             testing::run(&workspace, &testing::Selection { fast, filter, args })
+        }
+        Task::Sim {
+            mutants,
+            find,
+            args,
+        } => {
+            let selection = mutants.map(|names| sim::Selection { names, find });
+            sim::run(&workspace, selection.as_ref(), &args)
         }
         Task::Bench { args } => bench::run(&workspace, &args),
         Task::Cluster { command } => cluster::run(&workspace, &command),

@@ -83,6 +83,11 @@ impl Faults {
         self.with(Vec::clear);
     }
 
+    /// Forgets the stale reads that were not used: no cloud is behind for ever.
+    pub fn forget_stale_reads(&self) {
+        self.with(|scripts| scripts.retain(|held| !matches!(held.fault, Fault::StaleRead)));
+    }
+
     /// How many calls are still to fail.
     pub fn pending(&self) -> u32 {
         self.with(|scripts| {

@@ -2,8 +2,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
+use crate::bell::{Bell, Listener};
 use crate::store::Store;
 
 /// What happens to a request instead of, or besides, its answer.
@@ -79,7 +78,7 @@ pub(crate) struct Asked<'a> {
 /// Scripted faults. Each one is used up by the requests it was for, in the order of the script.
 pub struct Faults {
     script: Mutex<VecDeque<(Matching, Fault, u32)>>,
-    cuts: watch::Sender<u64>,
+    cuts: Bell,
     store: Arc<Store>,
 }
 
@@ -95,7 +94,7 @@ impl Faults {
     pub(crate) fn new(store: Arc<Store>) -> Self {
         Self {
             script: Mutex::default(),
-            cuts: watch::Sender::new(0),
+            cuts: Bell::default(),
             store,
         }
     }
@@ -124,7 +123,7 @@ impl Faults {
 
     /// Ends every running watch, as a broken connection does.
     pub fn cut_watches(&self) {
-        self.cuts.send_modify(|count| *count += 1);
+        self.cuts.ring_on();
     }
 
     /// Forgets the watch history: who resumes from before now gets 410, and has to list again.
@@ -132,8 +131,8 @@ impl Faults {
         self.store.expire_history();
     }
 
-    pub(crate) fn cuts(&self) -> watch::Receiver<u64> {
-        self.cuts.subscribe()
+    pub(crate) fn cuts(&self) -> Listener {
+        self.cuts.listen()
     }
 
     pub(crate) fn take(&self, request: &Asked<'_>) -> Option<Fault> {

@@ -8,6 +8,7 @@
 
 mod access;
 mod apply;
+mod bell;
 mod bodies;
 pub mod builtin;
 mod collector;

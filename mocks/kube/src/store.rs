@@ -16,6 +16,7 @@ use gatewright_seams::Tasks;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
+use crate::bell::Listener;
 use crate::error::Error;
 use crate::meta;
 use crate::options::Storage;
@@ -302,7 +303,7 @@ impl Store {
     }
 
     /// Wakes at each change of the collection that may be shown.
-    pub(crate) fn subscribe(&self, collection: &Arc<str>) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self, collection: &Arc<str>) -> Listener {
         self.state().collection(collection).subscribe()
     }
 

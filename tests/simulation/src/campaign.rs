@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use crate::{Outcome, Plan, run, shrink};
+use crate::{Outcome, Plan, crashes, run, shrink};
 
 /// What is run.
 #[derive(Clone, Debug, Parser)]
@@ -39,6 +39,22 @@ pub struct Options {
     /// How many run at once [default: one a processor]
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
+
+    /// In place of histories from seeds: a death before and after every request of the daemon's work
+    #[arg(long)]
+    pub crashes: bool,
+
+    /// Of the deaths only those whose line has these words, such as "scale in kube before"
+    #[arg(long, requires = "crashes", value_name = "WORDS")]
+    pub only: Option<String>,
+}
+
+impl Options {
+    /// How many run at once.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs
+            .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+    }
 }
 
 /// What came of it so far.
@@ -52,16 +68,16 @@ struct Tally {
 
 /// Runs the histories and prints what came of them. Fails when one did.
 pub fn run_all(options: &Options) -> ExitCode {
+    quiet_panics();
+    if options.crashes {
+        return crashes::run_all(options);
+    }
     let started = now();
     let next = AtomicU64::new(options.from);
     let end = options.from.saturating_add(options.seeds);
     let tally = Mutex::new(Tally::default());
-    let jobs = options
-        .jobs
-        .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    quiet_panics();
     thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..options.jobs() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
@@ -95,7 +111,7 @@ pub fn run_all(options: &Options) -> ExitCode {
     clippy::disallowed_methods,
     reason = "the speed of the simulation is real time"
 )]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
@@ -201,7 +217,7 @@ pub fn kind_of(violation: &str) -> String {
     plain.collect::<Vec<_>>().join(" ")
 }
 
-fn print(title: &str, outcome: &Outcome) {
+pub(crate) fn print(title: &str, outcome: &Outcome) {
     let mut text = format!("\n{title}\n");
     for line in &outcome.history {
         text += line;
@@ -210,7 +226,7 @@ fn print(title: &str, outcome: &Outcome) {
     say(&text);
 }
 
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     // Nobody reads it.
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }

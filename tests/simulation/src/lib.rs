@@ -8,6 +8,7 @@
 )]
 
 pub mod campaign;
+mod crashes;
 mod plan;
 mod quickstart;
 mod run;

@@ -89,7 +89,7 @@ fn pause(rng: &mut Rng) -> Duration {
 }
 
 fn short(rng: &mut Rng) -> Duration {
-    Duration::from_millis(rng.u64(0..60_000))
+    Duration::from_millis(rng.u64(0..120_000))
 }
 
 /// Words for a side.

@@ -1,6 +1,6 @@
 //! Runs one history in a world of its own.
 
-mod history;
+pub(crate) mod history;
 mod state;
 mod watchman;
 
@@ -27,7 +27,7 @@ use crate::plan::{
 };
 use crate::sim::{GATEWAY_NAMESPACE, OWNER_TAG};
 use crate::{ACCESS_KEY, Crossings, Sim, SimOptions};
-use state::state;
+pub(crate) use state::state;
 use watchman::Watchman;
 
 /// The cluster whose daemon a laptop's is.
@@ -38,7 +38,11 @@ const AUDIT: Duration = Duration::from_mins(5);
 /// How long the world may take to come to rest once nothing happens any more. What an authority
 /// counts waits up to an hour after several failures.
 const REST: Duration = Duration::from_hours(3);
+/// How long reads of the cloud may go on showing what was.
+const BEHIND: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_secs(10);
+/// Longer than a Lease lasts that its holder does not renew.
+const SETTLED: Duration = Duration::from_mins(1);
 /// How long nothing is written once there is nothing to do.
 const QUIET: Duration = Duration::from_mins(3);
 
@@ -60,7 +64,9 @@ pub fn run(plan: &Plan) -> Outcome {
         Ok(expected) => expected,
         Err(outcome) => return outcome,
     };
-    in_a_world(plan.seed, async |run| run.all_of(plan, &expected).await)
+    in_a_world(options(plan.seed), async |run| {
+        run.all_of(plan, &expected).await;
+    })
 }
 
 /// The state that users who never change their minds get in a world where nothing goes wrong.
@@ -72,10 +78,12 @@ fn expected(wanted: &Wanted) -> Result<String, Outcome> {
         return Ok(state.clone());
     }
     let mut found = String::new();
-    let outcome = in_a_world(0, async |run| {
+    let outcome = in_a_world(options(0), async |run| {
+        run.start_all().await;
         run.wanted = *wanted;
         wanted.apply(&run.sim.kube).await.expect("objects");
         run.pass(Duration::from_mins(10)).await;
+        run.nothing_failed_at_the_authority();
         found = state(&run.sim).await.expect("a state");
     });
     if outcome.violation.is_some() {
@@ -85,8 +93,19 @@ fn expected(wanted: &Wanted) -> Result<String, Outcome> {
     Ok(found)
 }
 
-/// Runs `body` in a new world with a single thread and a clock of its own.
-fn in_a_world(seed: u64, body: impl AsyncFnOnce(&mut Run)) -> Outcome {
+/// The world of a history.
+fn options(seed: u64) -> SimOptions {
+    SimOptions {
+        seed,
+        audit_interval: AUDIT,
+        replicas: REPLICAS,
+        network: true,
+        ..SimOptions::default()
+    }
+}
+
+/// Runs `body` in a new world with a single thread and a clock of its own. No daemon runs yet.
+pub(crate) fn in_a_world(options: SimOptions, body: impl AsyncFnOnce(&mut Run)) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
@@ -96,7 +115,7 @@ fn in_a_world(seed: u64, body: impl AsyncFnOnce(&mut Run)) -> Outcome {
     let mut violation = None;
     let ended = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
-            let mut run = Run::start(seed).await;
+            let mut run = Run::new(options).await;
             body(&mut run).await;
             virtual_time = run.sim.clock().elapsed();
             violation = run.watchman.violation();
@@ -123,38 +142,40 @@ fn in_a_world(seed: u64, body: impl AsyncFnOnce(&mut Run)) -> Outcome {
     }
 }
 
-struct Run {
-    sim: Sim,
-    wanted: Wanted,
-    watchman: Watchman,
+/// A world under watch.
+pub(crate) struct Run {
+    pub(crate) sim: Sim,
+    pub(crate) wanted: Wanted,
+    pub(crate) watchman: Watchman,
     /// Replicas that die at a request to come.
-    doomed: Vec<(usize, Crossings)>,
+    pub(crate) doomed: Vec<(usize, Crossings)>,
+    /// Until when reads of the cloud may be behind.
+    behind_until: Duration,
 }
 
 impl Run {
-    async fn start(seed: u64) -> Self {
-        let mut sim = Sim::without_daemon(SimOptions {
-            seed,
-            audit_interval: AUDIT,
-            replicas: REPLICAS,
-            ..SimOptions::default()
-        })
-        .await;
+    async fn new(options: SimOptions) -> Self {
+        let mut sim = Sim::without_daemon(options).await;
         history::begin(*sim.clock());
         sim.add_foreign().await;
         let watchman = Watchman::new(&sim);
-        for replica in 0..REPLICAS {
-            sim.start_replica(replica).await.expect("a daemon");
-        }
         Self {
             sim,
             wanted: Wanted::default(),
             watchman,
             doomed: Vec::new(),
+            behind_until: Duration::ZERO,
+        }
+    }
+
+    pub(crate) async fn start_all(&mut self) {
+        for replica in 0..self.sim.gates.len() {
+            self.sim.start_replica(replica).await.expect("a daemon");
         }
     }
 
     async fn all_of(&mut self, plan: &Plan, expected: &str) {
+        self.start_all().await;
         self.wanted.apply(&self.sim.kube).await.expect("objects");
         for step in &plan.steps {
             self.pass(step.after).await;
@@ -169,8 +190,18 @@ impl Run {
         self.come_to_rest(plan, expected).await;
     }
 
+    /// Authorities count validations that fail: where nothing goes wrong there is none.
+    fn nothing_failed_at_the_authority(&self) {
+        let validations = self.sim.laptop.acme.ledger().validations;
+        let failed = validations.iter().find_map(|held| held.failure.clone());
+        if let Some(failure) = failed {
+            self.watchman
+                .violated(format!("a validation failed undisturbed: {failure}"));
+        }
+    }
+
     /// Lets time pass, under watch.
-    async fn pass(&mut self, time: Duration) {
+    pub(crate) async fn pass(&mut self, time: Duration) {
         let clock = *self.sim.clock();
         let end = clock.elapsed() + time;
         loop {
@@ -180,9 +211,10 @@ impl Run {
             }
             let reached = clock.timeout(left.min(TICK), reached(&self.doomed)).await;
             if let Ok((replica, point)) = reached {
-                history::line(format!("replica {replica} dies {point}"));
-                self.watchman.happens();
-                self.kill(replica);
+                self.dies(replica, &point);
+            }
+            if clock.elapsed() >= self.behind_until {
+                self.sim.laptop.cloud.faults().forget_stale_reads();
             }
             self.watchman.look();
             if let Some(part) = self.sim.failed() {
@@ -191,7 +223,14 @@ impl Run {
         }
     }
 
-    fn kill(&mut self, replica: usize) {
+    /// A replica has come to the request that was to be its last.
+    pub(crate) fn dies(&mut self, replica: usize, point: &str) {
+        history::line(format!("replica {replica} dies {point}"));
+        self.watchman.happens();
+        self.kill(replica);
+    }
+
+    pub(crate) fn kill(&mut self, replica: usize) {
         self.sim.kill_replica(replica);
         self.doomed.retain(|(doomed, crossings)| {
             if *doomed == replica {
@@ -209,7 +248,13 @@ impl Run {
         match action {
             Action::User(change) => self.change(*change).await,
             Action::Console(edit) => self.edit(*edit).await,
-            Action::Cloud(call, fault, times) => cloud.next(call, *times, cloud_fault(*fault)),
+            Action::Cloud(call, fault, times) => {
+                cloud.next(call, *times, cloud_fault(*fault));
+                if *fault == CloudFault::StaleRead {
+                    self.behind_until = self.sim.clock().elapsed() + BEHIND;
+                    self.watchman.behind();
+                }
+            }
             Action::Authority(fault, times) => match authority_fault(*fault) {
                 Some(fault) => acme.request(None, fault, *times),
                 None => match fault {
@@ -260,7 +305,7 @@ impl Run {
         }
     }
 
-    async fn bring_up(&mut self, replica: usize) {
+    pub(crate) async fn bring_up(&mut self, replica: usize) {
         if self.sim.runs(replica) {
             return;
         }
@@ -346,7 +391,11 @@ impl Run {
             }
             let found = state(&self.sim).await.expect("a state");
             if found == expected {
-                break;
+                // Whoever is to lead does by then.
+                self.pass(SETTLED).await;
+                if state(&self.sim).await.expect("a state") == expected {
+                    break;
+                }
             }
             if clock.elapsed() > end {
                 let differs = difference(expected, &found);
@@ -378,7 +427,7 @@ impl Run {
         }
     }
 
-    async fn stays_quiet(&mut self, expected: &str) {
+    pub(crate) async fn stays_quiet(&mut self, expected: &str) {
         let writes = |run: &Self| {
             let gates = run.sim.gates.iter();
             gates.map(writes_of).sum::<usize>()
@@ -437,7 +486,12 @@ async fn by_hand(sim: &Sim, owner: &OwnerKey, edit: Edit) -> Result<(), Error> {
             };
             CloudAction::Drain {
                 group: group.name.clone(),
-                backends: group.backends.iter().map(|held| held.key.clone()).collect(),
+                backends: group
+                    .backends
+                    .iter()
+                    .skip(1)
+                    .map(|held| held.key.clone())
+                    .collect(),
                 remove_at: sim.clock().now(),
             }
         }
@@ -452,7 +506,7 @@ async fn by_hand(sim: &Sim, owner: &OwnerKey, edit: Edit) -> Result<(), Error> {
 }
 
 /// The first of the doomed whose time has come, and where.
-async fn reached(doomed: &[(usize, Crossings)]) -> (usize, String) {
+pub(crate) async fn reached(doomed: &[(usize, Crossings)]) -> (usize, String) {
     if doomed.is_empty() {
         return std::future::pending().await;
     }
@@ -475,7 +529,7 @@ fn is_write(name: &str) -> bool {
     !name.starts_with("GET ") && !name.contains("/leases") && !name.ends_with("-load-balancer")
 }
 
-fn difference(expected: &str, found: &str) -> String {
+pub(crate) fn difference(expected: &str, found: &str) -> String {
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     let (expected, found) = (lines(expected), lines(found));
     let missing = expected.iter().filter(|line| !found.contains(line));

@@ -5,6 +5,7 @@
 
 mod crossing;
 mod kubelet;
+mod network;
 mod proxy;
 mod shape;
 mod world;
@@ -38,6 +39,7 @@ use mock_cloud::{AccessKey, ListenerStatus};
 use serde_json::{Value, json};
 
 use crate::quickstart::{EXAMPLES, INTERNAL, PUBLIC};
+use network::Network;
 use world::{ModelFetch, ModelProbe};
 
 pub use crossing::{Crossings, KubeFault, Side, Switch};
@@ -70,6 +72,8 @@ pub struct SimOptions {
     pub certificate_lifetime: Duration,
     /// How many daemons there may be. Of several, one is chosen to write.
     pub replicas: usize,
+    /// Whether requests take their time, each its own: without, all arrive at once.
+    pub network: bool,
 }
 
 impl Default for SimOptions {
@@ -80,6 +84,7 @@ impl Default for SimOptions {
             audit_interval: Duration::from_hours(24 * 365),
             certificate_lifetime: mock_acme::DEFAULT_LIFETIME,
             replicas: 1,
+            network: false,
         }
     }
 }
@@ -93,6 +98,17 @@ pub struct Gates {
     pub acme: Crossings,
     /// To the API server.
     pub kube: Crossings,
+}
+
+impl Gates {
+    fn over(network: Option<&Network>) -> Self {
+        let gate = || Crossings::over(network.cloned());
+        Self {
+            cloud: gate(),
+            acme: gate(),
+            kube: gate(),
+        }
+    }
 }
 
 /// A simulated world. Everything stops when it is dropped.
@@ -151,10 +167,17 @@ impl Sim {
             .expect("a world");
         world.set_cloud(laptop.cloud.clone());
         laptop.prepare().await.expect("kinds and namespaces");
+        let network = options.network.then(|| Network::new(clock, options.seed));
+        if let Some(network) = network.clone() {
+            laptop.tasks.spawn("network", network.run());
+        }
+        let gates = std::iter::repeat_with(|| Gates::over(network.as_ref()));
+        let gates: Vec<Gates> = gates.take(options.replicas.max(1)).collect();
         let kube = laptop.client();
+        let world_kube = Crossings::over(network.clone()).client(laptop.kube.service(), clock);
         let tasks = laptop.tasks.clone();
         let controllers = Runner {
-            kube: kube.clone(),
+            kube: world_kube.clone(),
             clock,
             random: laptop.random.clone(),
             tasks: tasks.clone(),
@@ -163,10 +186,8 @@ impl Sim {
             first_address: [10, 65, 0, 1].into(),
         };
         controllers.start_controllers();
-        let kubelet = kubelet::Kubelet::new(kube.clone(), clock, tasks.clone(), world.clone());
+        let kubelet = kubelet::Kubelet::new(world_kube, clock, tasks.clone(), world.clone());
         tasks.spawn("model kubelet", kubelet.run());
-        let gates = std::iter::repeat_with(Gates::default);
-        let gates: Vec<Gates> = gates.take(options.replicas.max(1)).collect();
         Self {
             cloud: Switch::new(laptop.cloud_transport()),
             internet: Switch::new(laptop.acme_transport()),

@@ -8,10 +8,10 @@ use gatewright_seams::Clock;
 use http::{HeaderValue, Response, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::format::{self, Format, Include};
 use super::{place, selector};
+use crate::bell::Listener;
 use crate::dispatch::Reply;
 use crate::request::{Query, Request};
 use crate::schema::FieldError;
@@ -47,8 +47,8 @@ struct Watch {
     bookmarks: bool,
     next_bookmark: Timestamp,
     deadline: Timestamp,
-    changed: watch::Receiver<u64>,
-    cuts: watch::Receiver<u64>,
+    changed: Listener,
+    cuts: Listener,
     columns_shown: bool,
     ended: bool,
 }
@@ -186,12 +186,7 @@ fn check_watch(query: &Query) -> Answer<()> {
 }
 
 /// Waits for the first of three things; the order of the arms decides when several are there.
-async fn wait(
-    clock: Clock,
-    changed: &mut watch::Receiver<u64>,
-    cuts: &mut watch::Receiver<u64>,
-    until: Timestamp,
-) -> bool {
+async fn wait(clock: Clock, changed: &mut Listener, cuts: &mut Listener, until: Timestamp) -> bool {
     let cut = std::pin::pin!(cuts.changed());
     let change = std::pin::pin!(changed.changed());
     let timer = std::pin::pin!(clock.sleep_until(until));
@@ -258,7 +253,7 @@ impl Watch {
 
     fn show_changes(&mut self, out: &mut Vec<u8>) {
         // Marks the current value as seen before reading, so that a later change wakes.
-        self.changed.borrow_and_update();
+        self.changed.look();
         loop {
             match self
                 .shared

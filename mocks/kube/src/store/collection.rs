@@ -2,9 +2,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::{Expired, Object, ObjectKey};
+use crate::bell::{Bell, Listener};
 
 /// How many changes a collection remembers. A watch that falls further behind has to list again.
 const HISTORY: usize = 10_000;
@@ -59,7 +58,7 @@ pub(super) struct Collection {
     history: VecDeque<Arc<Event>>,
     /// Changes up to this revision are not remembered.
     forgotten: u64,
-    changed: watch::Sender<u64>,
+    changed: Bell,
 }
 
 impl Collection {
@@ -68,7 +67,7 @@ impl Collection {
             objects: BTreeMap::new(),
             history: VecDeque::new(),
             forgotten,
-            changed: watch::Sender::new(0),
+            changed: Bell::default(),
         }
     }
 
@@ -118,11 +117,11 @@ impl Collection {
     }
 
     pub(super) fn publish(&mut self, visible: u64) {
-        self.changed.send_replace(visible);
+        self.changed.ring(visible);
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    pub(super) fn subscribe(&self) -> Listener {
+        self.changed.listen()
     }
 
     pub(super) fn expire(&mut self, revision: u64) {

@@ -59,7 +59,7 @@ pub enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
     DeleteListener,
-    /// All backends of a group get no connections any more.
+    /// All backends of a group but one get no connections any more.
     Weights,
     DeleteInstance,
 }
@@ -120,7 +120,8 @@ pub(super) fn random(rng: &mut Rng) -> Vec<Action> {
     let few = |rng: &mut Rng| rng.u32(1..=4);
     match rng.u8(0..20) {
         0..8 => vec![Action::User(change(rng))],
-        8 => vec![Action::Console(edit(rng))],
+        // What follows acts on what is remembered from before the edit.
+        8 => vec![Action::Console(edit(rng)), Action::User(change(rng))],
         9..12 => {
             let call = CALLS[rng.usize(0..CALLS.len())];
             vec![Action::Cloud(call, cloud_fault(rng), few(rng))]
@@ -132,8 +133,18 @@ pub(super) fn random(rng: &mut Rng) -> Vec<Action> {
             Action::Partition(replica, true),
             Action::Partition(replica, false),
         ],
-        17 => vec![Action::Dark(rng.usize(0..3)), Action::Light],
-        18 => vec![Action::Kill(replica), Action::Start(replica)],
+        17 => vec![
+            Action::Dark(rng.usize(0..3)),
+            Action::User(Change::Rotate),
+            Action::Light,
+        ],
+        18 => {
+            // It starts with an API server that answers badly, or not.
+            let fault = Action::Kube(replica, kube_fault(rng), rng.usize(1..=6));
+            let fault = rng.bool().then_some(fault);
+            let kill = std::iter::once(Action::Kill(replica)).chain(fault);
+            kill.chain([Action::Start(replica)]).collect()
+        }
         _ => {
             let seam = [Seam::Cloud, Seam::Authority, Seam::Kube][rng.usize(0..3)];
             let side = if rng.bool() {
@@ -154,7 +165,7 @@ pub(super) fn random(rng: &mut Rng) -> Vec<Action> {
 fn change(rng: &mut Rng) -> Change {
     match rng.u8(0..16) {
         0..4 => Change::Scale(rng.i32(1..=3)),
-        4..6 => Change::Update(rng.u32(0..4)),
+        4..6 => Change::Update(rng.u32(0..2)),
         6 => Change::DeletePod(rng.usize(0..3)),
         7..9 => Change::Internal(Internal::random(rng)),
         9 => Change::DeleteInternal,

@@ -29,9 +29,10 @@ impl Internal {
     }
 
     pub(super) fn random(rng: &mut Rng) -> Self {
+        let (drain, scheduler) = [(10, "sch"), (30, "wrr")][rng.usize(0..2)];
         Self {
-            drain: [10, 30][rng.usize(0..2)],
-            scheduler: ["wrr", "sch"][rng.usize(0..2)],
+            drain,
+            scheduler,
             http: rng.bool(),
         }
     }
@@ -84,9 +85,19 @@ impl Wanted {
 
     /// What the users do at the end of a history: they want all of it, or with `leave` nothing.
     pub fn settle(&mut self, leave: bool) {
-        self.gateway = !leave;
-        self.internal = (!leave).then_some(self.internal.unwrap_or(FIRST));
-        self.names = (!leave).then_some(self.names.unwrap_or(2));
+        if leave {
+            let nothing = Self {
+                gateway: false,
+                internal: None,
+                names: None,
+                ..Self::default()
+            };
+            *self = nothing;
+            return;
+        }
+        self.gateway = true;
+        self.internal.get_or_insert(FIRST);
+        self.names.get_or_insert(2);
     }
 
     /// Applies what is wanted.

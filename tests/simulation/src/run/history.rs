@@ -39,7 +39,7 @@ pub(super) fn begin(clock: Clock) {
 }
 
 /// Adds a line.
-pub(super) fn line(text: impl AsRef<str>) {
+pub(crate) fn line(text: impl AsRef<str>) {
     HISTORY.with_borrow_mut(|history| {
         if let Some(history) = history {
             let at = history.clock.elapsed().as_secs_f64();

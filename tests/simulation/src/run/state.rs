@@ -20,7 +20,7 @@ use crate::Sim;
 use crate::sim::{GATEWAY_NAMESPACE, OWNER_TAG};
 
 /// Our load balancers, the objects that the daemon made, and all statuses.
-pub(super) async fn state(sim: &Sim) -> kube::Result<String> {
+pub(crate) async fn state(sim: &Sim) -> kube::Result<String> {
     let mut lines = Vec::new();
     let services: Vec<Service> = all(sim).await?;
     let names: BTreeMap<String, String> = services

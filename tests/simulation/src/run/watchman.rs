@@ -10,10 +10,10 @@ use gatewright_crds::cert_manager::Certificate;
 use gatewright_crds::conditions;
 use gatewright_seams::Clock;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use mock_cloud::{InstanceView, Mark, MockCloud};
+use mock_cloud::{InstanceView, Mark, MemberView, MockCloud};
 
 use super::history;
 use crate::plan::{Change, Wanted};
@@ -23,13 +23,15 @@ use crate::{Side, Sim, World};
 
 const HOST: &str = "shop.example.com";
 const HTTPS_TARGET: u16 = 8443;
+/// Where the Certificate keeps what was issued.
+const SECRET: &str = "shop-tls";
 /// More calls to the cloud in [`WINDOW`] than this are a storm.
 const STORM: usize = 400;
 const WINDOW: Duration = Duration::from_mins(10);
 
 /// Watches one history. Clones are the same.
 #[derive(Clone)]
-pub(super) struct Watchman {
+pub(crate) struct Watchman {
     clock: Clock,
     world: Arc<World>,
     cloud: MockCloud,
@@ -42,6 +44,8 @@ struct Begun {
     action: String,
     epoch: u64,
     reachable: BTreeMap<Front, BTreeSet<String>>,
+    /// The members of groups that took connections, by group.
+    open: BTreeMap<String, BTreeSet<String>>,
     mark: Mark,
 }
 
@@ -53,6 +57,10 @@ struct Seen {
     wanted: Wanted,
     /// Users took the certificate's Secret away: a new proxy has none to serve.
     without_secret: bool,
+    /// The cloud once showed what was.
+    behind: bool,
+    /// Users took it away once, or the Certificate, and may take it away any time.
+    secret_may_go: bool,
     /// The uids of Services that users took away.
     leaving: BTreeSet<String>,
     /// The Pods of gateways that users took away.
@@ -100,8 +108,14 @@ impl Watchman {
             "watch certificates",
             this.clone().watch_certificate(sim.kube.clone()),
         );
+        tasks.spawn("watch secrets", this.clone().watch_secret(sim.kube.clone()));
         for (replica, gates) in sim.gates.iter().enumerate() {
             this.observe_cloud(replica, gates);
+            gates.kube.observe(move |side, _, name| {
+                if side == Side::Before && !name.starts_with("GET ") && !name.contains("/leases") {
+                    history::line(format!("replica {replica}: kubernetes {name}"));
+                }
+            });
             gates.acme.observe(move |side, _, name| {
                 if side == Side::Before {
                     history::line(format!("replica {replica}: authority {name}"));
@@ -116,12 +130,12 @@ impl Watchman {
     }
 
     /// What did not hold, if something did not.
-    pub(super) fn violation(&self) -> Option<String> {
+    pub(crate) fn violation(&self) -> Option<String> {
         self.seen().violation.clone()
     }
 
     /// Notes that something did not hold; the first counts.
-    pub(super) fn violated(&self, what: String) {
+    pub(crate) fn violated(&self, what: String) {
         let mut seen = self.seen();
         if seen.violation.is_none() {
             history::line(format!("VIOLATED: {what}"));
@@ -129,16 +143,22 @@ impl Watchman {
         }
     }
 
+    /// The cloud shows for a while what was: what it made meanwhile can be made again.
+    pub(super) fn behind(&self) {
+        self.seen().behind = true;
+    }
+
     /// Something happens to the world that is not the daemon's doing.
-    pub(super) fn happens(&self) {
+    pub(crate) fn happens(&self) {
         self.seen().epoch += 1;
     }
 
     /// The users change something.
-    pub(super) fn users(&self, change: Change, wanted: &Wanted) {
+    pub(crate) fn users(&self, change: Change, wanted: &Wanted) {
         let pods = self.world.proxies();
         let mut seen = self.seen();
         seen.wanted = *wanted;
+        seen.secret_may_go |= wanted.names.is_none();
         let all = seen.services.clone().into_iter();
         match change {
             Change::DeleteGateway => {
@@ -146,7 +166,10 @@ impl Watchman {
                 seen.leaving.extend(all.map(|(uid, _)| uid));
                 seen.doomed.extend(pods);
             }
-            Change::DeleteSecret => seen.without_secret = true,
+            Change::DeleteSecret => {
+                seen.without_secret = true;
+                seen.secret_may_go = true;
+            }
             Change::DeleteInternal => {
                 let gone = all.filter(|(_, name)| name == INTERNAL);
                 seen.leaving.extend(gone.map(|(uid, _)| uid));
@@ -186,6 +209,22 @@ impl Watchman {
         while let Some(service) = services.next().await {
             let (uid, name) = (service.uid().unwrap_or_default(), service.name_any());
             self.seen().services.insert(uid, name);
+        }
+    }
+
+    /// The certificate's Secret is replaced, never taken away.
+    async fn watch_secret(self, kube: kube::Client) {
+        let secrets: Api<Secret> = Api::namespaced(kube, GATEWAY_NAMESPACE);
+        let mut events = watcher::watcher(secrets, watcher::Config::default())
+            .default_backoff()
+            .boxed();
+        while let Some(event) = events.next().await {
+            if let Ok(watcher::Event::Delete(secret)) = event
+                && secret.name_any() == SECRET
+                && !self.seen().secret_may_go
+            {
+                self.violated(format!("secret {SECRET} was deleted, and not by the users"));
+            }
         }
     }
 
@@ -251,12 +290,13 @@ impl Watchman {
             let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
             match side {
                 Side::Before => {
-                    this.call(replica, action, write);
+                    this.call(replica, action);
                     if write {
                         let begun = Begun {
                             action: action.to_owned(),
                             epoch: this.seen().epoch,
                             reachable: this.world.reachable(),
+                            open: this.members(|member| member.weight > 0),
                             mark: ledger.mark(),
                         };
                         before.insert(number, begun);
@@ -274,6 +314,7 @@ impl Watchman {
                             ));
                         }
                         this.compare(&begun);
+                        this.was_drained(&begun);
                     }
                 }
                 Side::After => {}
@@ -282,10 +323,8 @@ impl Watchman {
     }
 
     /// A call to the cloud: by the one that may write, and not one of too many.
-    fn call(&self, replica: usize, action: &str, write: bool) {
-        if write {
-            history::line(format!("replica {replica}: cloud {action}"));
-        }
+    fn call(&self, replica: usize, action: &str) {
+        history::line(format!("replica {replica}: cloud {action}"));
         let now = self.clock.elapsed();
         let (holder, calls) = {
             let mut seen = self.seen();
@@ -350,6 +389,39 @@ impl Watchman {
         }
     }
 
+    /// The members of our groups for which `which` is true, by group.
+    fn members(&self, which: impl Fn(&MemberView) -> bool) -> BTreeMap<String, BTreeSet<String>> {
+        let instances = self.cloud.inventory().instances;
+        let groups = instances.into_iter().flat_map(|held| held.groups);
+        let named = |member: &MemberView| format!("{}:{}", member.server_id, member.port);
+        groups
+            .map(|group| {
+                let members = group.members.iter().filter(|member| which(member));
+                (group.id, members.map(named).collect())
+            })
+            .collect()
+    }
+
+    /// A call removed no backend that still took connections.
+    fn was_drained(&self, begun: &Begun) {
+        if self.seen().epoch != begun.epoch {
+            return;
+        }
+        let after = self.members(|_| true);
+        for (group, open) in &begun.open {
+            // A group that nobody wants goes as a whole.
+            let Some(after) = after.get(group) else {
+                continue;
+            };
+            if let Some(member) = open.difference(after).next() {
+                let action = &begun.action;
+                self.violated(format!(
+                    "{action} removed {member} from {group} without a drain"
+                ));
+            }
+        }
+    }
+
     /// Looks at what can be seen from outside.
     pub(super) fn look(&self) {
         let mut owners = BTreeSet::new();
@@ -362,8 +434,23 @@ impl Watchman {
                 self.violated(format!("two load balancers belong to Service {owner}"));
             }
         }
+        self.look_at_groups(&inventory.instances);
         self.look_at_foreign(&inventory.instances);
         self.look_at_proxies();
+    }
+
+    /// Nothing was made twice whose making takes no token.
+    fn look_at_groups(&self, instances: &[InstanceView]) {
+        if self.seen().behind {
+            return;
+        }
+        for instance in instances {
+            let mut names = BTreeSet::new();
+            let mut groups = instance.groups.iter();
+            if let Some(twice) = groups.find(|group| !names.insert(&group.name)) {
+                self.violated(format!("two groups of {} are {}", instance.id, twice.name));
+            }
+        }
     }
 
     fn is_foreign(&self, id: &str) -> bool {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gatewright::outside::Transport;
 use gatewright_seams::Clock;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use kube::client::Body;
 use local_kube::{KubeService, ResponseBody};
@@ -17,6 +17,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceExt};
+
+use super::network::Network;
 
 /// On which side of a request's effect the daemon stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +47,8 @@ type Observer = Arc<dyn Fn(Side, usize, &str) + Send + Sync>;
 struct Seen {
     /// What was asked, in order.
     names: Vec<String>,
-    /// Stop at the request of this number, counted from 0.
-    stop: Option<(usize, Side)>,
+    /// Where to stop.
+    stop: Option<Stop>,
     /// The bodies of the last requests, for tests that look for what must not be elsewhere.
     bodies: VecDeque<Bytes>,
     /// What the next requests meet.
@@ -56,9 +58,37 @@ struct Seen {
     observer: Option<Observer>,
 }
 
+impl Seen {
+    /// The side of a new request on which the sender stops, if it does.
+    fn stops(&mut self, number: usize, name: &str) -> Option<Side> {
+        match self.stop.as_mut()? {
+            Stop::Number(at, side) => (*at == number).then_some(*side),
+            Stop::Named(stop, _, _) if stop != name => None,
+            Stop::Named(_, 0, side) => {
+                let side = *side;
+                self.stop = None;
+                Some(side)
+            }
+            Stop::Named(_, others, _) => {
+                *others -= 1;
+                None
+            }
+        }
+    }
+}
+
+enum Stop {
+    /// At the request of this number, counted from 0.
+    Number(usize, Side),
+    /// At a request of this name, after this many others of that name.
+    Named(String, usize, Side),
+}
+
 /// The requests that crossed. Clones are the same.
 #[derive(Clone)]
 pub struct Crossings {
+    /// How requests arrive; without one, at once.
+    network: Option<Network>,
     seen: Arc<Mutex<Seen>>,
     reached: watch::Sender<Option<String>>,
 }
@@ -74,6 +104,7 @@ impl fmt::Debug for Crossings {
 impl Default for Crossings {
     fn default() -> Self {
         Self {
+            network: None,
             seen: Arc::default(),
             reached: watch::Sender::new(None),
         }
@@ -81,6 +112,21 @@ impl Default for Crossings {
 }
 
 impl Crossings {
+    /// Requests that take their time.
+    pub(super) fn over(network: Option<Network>) -> Self {
+        Self {
+            network,
+            ..Self::default()
+        }
+    }
+
+    /// Waits until the request for `what` arrives.
+    async fn arrive(&self, what: String) {
+        if let Some(network) = &self.network {
+            network.arrive(&what).await;
+        }
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,7 +148,13 @@ impl Crossings {
 
     /// The request of this number, counted from 0, never returns.
     pub fn stop_at(&self, number: usize, side: Side) {
-        self.seen().stop = Some((number, side));
+        self.seen().stop = Some(Stop::Number(number, side));
+        self.reached.send_replace(None);
+    }
+
+    /// The request of this name never returns that comes after `others` more of that name.
+    pub fn stop_at_named(&self, name: &str, others: usize, side: Side) {
+        self.seen().stop = Some(Stop::Named(name.to_owned(), others, side));
         self.reached.send_replace(None);
     }
 
@@ -157,10 +209,7 @@ impl Crossings {
         }
         Crossing {
             number,
-            stop: seen
-                .stop
-                .filter(|(at, _)| *at == number)
-                .map(|(_, side)| side),
+            stop: seen.stops(number, name),
             fault: seen.faults.pop_front(),
             cut: seen.cut,
             observer: seen.observer.clone(),
@@ -208,6 +257,7 @@ impl Crossings {
             let (this, inner) = (this.clone(), inner.get());
             async move {
                 let name = name(&request);
+                this.arrive(subject(&request)).await;
                 let crossing = this.enter(&name, Some(request.body()));
                 this.cross(&name, crossing, inner.oneshot(request)).await
             }
@@ -220,7 +270,9 @@ impl Crossings {
         let service = tower::service_fn(move |request: Request<Body>| {
             let (this, inner) = (this.clone(), inner.clone());
             async move {
-                let name = format!("{} {}", request.method(), request.uri().path());
+                let name = asked(request.method(), request.uri().path());
+                let what = format!("{name}?{:?}", request.uri().query());
+                this.arrive(what).await;
                 let crossing = this.enter(&name, None);
                 let fault = crossing.fault;
                 let call = async {
@@ -307,6 +359,27 @@ impl Switch {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
+}
+
+/// Method and path of a request to the API server. kube-rs names events by the real time: without.
+fn asked(method: &Method, path: &str) -> String {
+    let path = match path.split_once("/events/") {
+        Some((_, name)) => path.strip_suffix(name).unwrap_or(path),
+        None => path,
+    };
+    format!("{method} {path}")
+}
+
+/// What a request asks for, without what differs from try to try.
+fn subject(request: &Request<Bytes>) -> String {
+    let body = String::from_utf8_lossy(request.body());
+    let form = body.contains("AccessKeyId=");
+    let kept = body.split('&').filter(|pair| {
+        let (key, _) = pair.split_once('=').unwrap_or((pair, ""));
+        form && !["Signature", "SignatureNonce", "Timestamp"].contains(&key)
+    });
+    let kept: Vec<_> = kept.collect();
+    format!("{} {} {}", request.method(), request.uri(), kept.join("&"))
 }
 
 /// The action of a signed call.

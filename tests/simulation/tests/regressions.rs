@@ -1,0 +1,84 @@
+//! What the simulation found, each as the shortest history that showed it.
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+use std::time::Duration;
+
+use gatewright_simulation::{Action, Change, Edit, Plan, Step, run};
+
+fn plan(steps: impl IntoIterator<Item = (u64, Action)>, leave: bool) -> Plan {
+    let steps = steps.into_iter().map(|(seconds, action)| Step {
+        after: Duration::from_secs(seconds),
+        action,
+    });
+    Plan {
+        seed: 1,
+        steps: steps.collect(),
+        leave,
+    }
+}
+
+fn holds(plan: &Plan) {
+    let outcome = run(plan);
+    let history = outcome.history.join("\n");
+    assert!(
+        outcome.violation.is_none(),
+        "{}\n{history}",
+        outcome.violation.unwrap()
+    );
+}
+
+/// An apply was left out when the server had every field that is wanted, whatever it had besides.
+#[test]
+fn an_annotation_that_is_taken_off_the_gateway_leaves_its_pods() {
+    let users = |change| Action::User(change);
+    holds(&plan(
+        [
+            (60, users(Change::Update(1))),
+            (60, users(Change::Update(0))),
+        ],
+        false,
+    ));
+}
+
+/// Backends were drained by what the record said of the others, which somebody had changed.
+#[test]
+fn what_others_did_in_the_cloud_is_seen_before_a_backend_leaves() {
+    holds(&plan(
+        [
+            (60, Action::Console(Edit::Weights)),
+            (5, Action::User(Change::Scale(3))),
+            (10, Action::User(Change::Scale(2))),
+        ],
+        false,
+    ));
+}
+
+/// The order ended after its Certificate was deleted, and left its Secret.
+#[test]
+fn a_certificate_that_is_deleted_while_it_is_issued_leaves_no_secret() {
+    holds(&plan([(60, Action::User(Change::Rotate))], true));
+}
+
+/// The next creation repeated the token of the one that was gone, and got its id, for ever.
+#[test]
+fn a_load_balancer_that_is_deleted_while_it_is_made_is_made_again() {
+    let mut plan = plan([(0, Action::Console(Edit::DeleteInstance))], false);
+    for milliseconds in [180, 226, 300] {
+        plan.steps[0].after = Duration::from_millis(milliseconds);
+        holds(&plan);
+    }
+}
+
+/// What a history is made of follows from its seed.
+#[test]
+fn a_seed_is_run_again_with_the_same_outcome() {
+    let plan = Plan::of(7);
+    assert_eq!(plan, Plan::of(7));
+    let (first, second) = (run(&plan), run(&plan));
+    assert_eq!(first.violation, second.violation);
+    let steps = |history: &[String]| -> Vec<String> {
+        let told = history.iter().filter(|line| line.contains("s  -- "));
+        told.cloned().collect()
+    };
+    assert_eq!(steps(&first.history), steps(&second.history));
+}
