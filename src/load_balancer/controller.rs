@@ -167,7 +167,7 @@ impl Controller {
         let (mut record, mut before) = self.current(service, &owner).await?;
         let now = self.outside.clock.now();
         let mut plan = plan(wanted.as_ref(), &record.observed, now);
-        if plan.takes_backends_away() && record.audited_at < now {
+        if plan.stops_backends(&record.observed) && record.audited_at < now {
             // What others did in the cloud since it was read can have left these as the last that
             // take connections.
             (record, before) = self.read(service, &owner, Some(record)).await?;

@@ -198,7 +198,7 @@ async fn nothing_to_change_takes_no_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_pod_replaced_with_drain_takes_three_calls_for_each_group() {
+async fn one_pod_replaced_with_drain_takes_one_look_and_three_writes_for_each_group() {
     let mut direct = Direct::start(&[1, 2], &DRAIN).await;
     direct.calls("create, 2 ports");
     direct.endpoints(&[2, 3]).await;
@@ -207,6 +207,11 @@ async fn one_pod_replaced_with_drain_takes_three_calls_for_each_group() {
     assert_eq!(
         actions(&calls),
         [
+            "DescribeLoadBalancers",
+            "DescribeLoadBalancerListeners",
+            "DescribeVServerGroups",
+            "DescribeVServerGroupAttribute",
+            "DescribeVServerGroupAttribute",
             "AddVServerGroupBackendServers",
             "AddVServerGroupBackendServers",
             "SetVServerGroupAttribute",
@@ -218,7 +223,7 @@ async fn one_pod_replaced_with_drain_takes_three_calls_for_each_group() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_pod_replaced_without_drain_takes_two_calls_for_each_group() {
+async fn one_pod_replaced_without_drain_takes_one_look_and_two_writes_for_each_group() {
     let mut direct = Direct::start(&[1, 2], &[("connection-drain", "off")]).await;
     direct.calls("create, 2 ports");
     direct.endpoints(&[2, 3]).await;
@@ -227,6 +232,11 @@ async fn one_pod_replaced_without_drain_takes_two_calls_for_each_group() {
     assert_eq!(
         actions(&calls),
         [
+            "DescribeLoadBalancers",
+            "DescribeLoadBalancerListeners",
+            "DescribeVServerGroups",
+            "DescribeVServerGroupAttribute",
+            "DescribeVServerGroupAttribute",
             "AddVServerGroupBackendServers",
             "AddVServerGroupBackendServers",
             "RemoveVServerGroupBackendServers",

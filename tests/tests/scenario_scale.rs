@@ -80,10 +80,15 @@ async fn groups_follow_from_two_to_one_to_three_and_are_never_without_a_backend(
     assert_eq!(
         counts,
         [
+            ("DescribeLoadBalancerListeners", 2),
+            ("DescribeLoadBalancers", 2),
+            ("DescribeVServerGroupAttribute", 4),
+            ("DescribeVServerGroups", 2),
             ("RemoveVServerGroupBackendServers", 4),
             ("SetVServerGroupAttribute", 4)
         ],
-        "one write to lower and one to remove, for each of four groups"
+        "one look at each load balancer, then one write to lower and one to remove, for each of four \
+         groups"
     );
 
     let mark = sim.laptop.cloud.ledger().mark();

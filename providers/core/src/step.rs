@@ -10,6 +10,7 @@ use crate::backend::{Backend, BackendKey};
 use crate::desired::{AddressType, IpVersion};
 use crate::id::{BackendGroupId, LoadBalancerId, Port, SubnetId};
 use crate::listener::{ListenerSettings, Protocol, Setting};
+use crate::observed::Observed;
 
 /// One effect in the cloud.
 ///
@@ -308,13 +309,26 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// Whether backends get no more connections or go: to be done only on what was just read.
-    pub fn takes_backends_away(&self) -> bool {
-        self.steps.iter().any(|step| {
-            matches!(
-                step.action,
-                Action::Drain { .. } | Action::RemoveBackends { .. }
-            )
+    /// Whether a backend that takes connections, as far as `observed` tells, gets none any more: to be
+    /// done only on what was just read.
+    pub fn stops_backends(&self, observed: &Observed) -> bool {
+        let groups = observed.load_balancer.iter().flat_map(|held| &held.groups);
+        let takes = |name: &str, key: &BackendKey| {
+            let mut named = groups.clone().filter(|group| group.name == name);
+            named.any(|group| {
+                group
+                    .backend(key)
+                    .is_some_and(|held| !held.weight.is_zero())
+            })
+        };
+        self.steps.iter().any(|step| match &step.action {
+            Action::Drain {
+                group, backends, ..
+            }
+            | Action::RemoveBackends { group, backends } => {
+                backends.iter().any(|key| takes(group, key))
+            }
+            _ => false,
         })
     }
 
