@@ -23,6 +23,9 @@ use mutant::{Found, Mutant};
 
 /// How many seeds may be needed to find a mutant.
 const SEEDS: u64 = 1_000;
+/// How often a seed must find a mutant in the same way to be stored. What two replicas do at one
+/// moment can come in either order.
+const TIMES: usize = 6;
 /// How many histories run at once.
 const JOBS: usize = 2;
 
@@ -113,11 +116,15 @@ fn find(workspace: &Workspace, hunt: &Hunt, held: &Mutant) -> Result<Found> {
             break;
         };
         from = found.seed + 1;
-        // Without the mutant the seed has to hold, and with it to fail in the same way again.
-        let again = hunt.run(Some(&held.name), found.seed, 1)?;
-        if again.is_some_and(|again| again.is_like(&found))
-            && hunt.run(None, found.seed, 1)?.is_none()
-        {
+        // Without the mutant the seed has to hold, and with it to fail in the same way each time.
+        let mut same = hunt.run(None, found.seed, 1)?.is_none();
+        for _ in 1..TIMES {
+            same = same
+                && hunt
+                    .run(Some(&held.name), found.seed, 1)?
+                    .is_some_and(|again| again.is_like(&found));
+        }
+        if same {
             let path = workspace.root().join(mutant::FOLDER).join(held.file_name());
             let text = Mutant {
                 found: Some(found.clone()),
