@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 
 use crate::gateway::{addresses_of, ports, reaches, service_of};
+use crate::kubernetes::is_ready;
 use crate::outside::{Network, Outside};
 
 /// One place at which a gateway's port is reached.
@@ -246,17 +247,6 @@ pub(crate) fn takes(pattern: &str, host: &str) -> bool {
 fn is_balanced(service: &Service) -> bool {
     let spec = service.spec.as_ref();
     spec.is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"))
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 #[cfg(test)]

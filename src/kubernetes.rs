@@ -5,7 +5,7 @@ mod deadline;
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::{NamespaceResourceScope, Resource};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -122,6 +122,18 @@ where
         &Patch::Apply(&body),
     )
     .await
+}
+
+/// Whether the Pod's condition `Ready` is true (core/v1 `PodStatus.conditions`).
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 /// `None` for an object that does not exist, instead of an error.

@@ -133,7 +133,7 @@ impl Laptop {
             storage: file("kube.redb")
                 .map_or(local_kube::Storage::Memory, local_kube::Storage::File),
             clock,
-            random: random.clone(),
+            random: random.child("kube"),
             tasks: tasks.clone(),
         })
         .await?;
@@ -148,7 +148,7 @@ impl Laptop {
             storage: file("cloud.json")
                 .map_or(mock_cloud::Storage::Memory, mock_cloud::Storage::File),
             clock,
-            random: random.clone(),
+            random: random.child("cloud"),
             tasks: tasks.clone(),
             region: REGION.into(),
             access_keys: vec![layout.access_key.clone()],
@@ -165,7 +165,7 @@ impl Laptop {
         let acme = MockAcme::start(mock_acme::Options {
             storage: file("acme.json").map_or(mock_acme::Storage::Memory, mock_acme::Storage::File),
             clock,
-            random: random.clone(),
+            random: random.child("acme"),
             tasks: tasks.clone(),
             base_url: format!("https://{ACME_HOST}"),
             validator,
@@ -291,13 +291,15 @@ impl Laptop {
         let credentials = Credentials::new(key.id.clone(), key.secret.clone());
         let options =
             ClientOptions::new(credentials, REGION, "http://slb.gatewright.test".parse()?);
-        let client = Client::new(options, cloud, self.clock, self.random.clone());
+        // Each life of a daemon has numbers of its own: the cloud refuses a nonce that it has seen.
+        let random = self.random.child(&self.random.hex(8));
+        let client = Client::new(options, cloud, self.clock, random.child("calls"));
         let mut clb = ClbOptions::new(ClusterName::from("laptop"));
         clb.default_subnet = Some(DEFAULT_SUBNET.into());
         let kube = self.client();
         Ok(Outside {
             clock: self.clock,
-            random: self.random.clone(),
+            random,
             tasks,
             events: Events::new(kube.clone()),
             kube,

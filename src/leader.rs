@@ -18,6 +18,8 @@ use crate::outside::Outside;
 
 /// Name of the Lease, in the daemon's own namespace.
 const LEASE: &str = "gatewright";
+/// How long writers that were told to stop are waited for. They stop at their next await.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// Where the proxies reach the holder's answers to challenges, `host:port`.
 const ANSWERS: &str = "gatewright.dev/challenge-address";
 
@@ -99,13 +101,18 @@ impl Candidate {
     pub(crate) async fn run(self, work: impl Fn(&Outside)) {
         let mut sighting = None;
         loop {
-            match self.try_to_take(&mut sighting).await {
-                Ok(Some(lease)) => {
-                    self.lead(lease, &work).await;
+            // Others count from when they see the write, which can be long before its answer comes.
+            let asked = self.outside.clock.elapsed();
+            let limit = self.election.deadline;
+            let taken = self.try_to_take(&mut sighting);
+            match self.outside.clock.timeout(limit, taken).await {
+                Ok(Ok(Some(lease))) => {
+                    self.lead(lease, asked, &work).await;
                     sighting = None;
                 }
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "lease not read"),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "lease not read"),
+                Err(_) => tracing::warn!(?limit, "lease not read: no answer"),
             }
             self.outside.clock.sleep(self.election.retry).await;
         }
@@ -157,26 +164,32 @@ impl Candidate {
         self.replace(&held).await
     }
 
-    /// Writes as long as the Lease, which is ours, can be renewed.
-    async fn lead(&self, mut lease: Lease, work: &impl Fn(&Outside)) {
+    /// Writes as long as the Lease, which is ours, can be renewed. It was asked for at `renewed`.
+    async fn lead(&self, mut lease: Lease, mut renewed: Duration, work: &impl Fn(&Outside)) {
         let (clock, election) = (&self.outside.clock, &self.election);
+        if clock.elapsed().saturating_sub(renewed) >= election.deadline {
+            tracing::warn!("the answer to the hold of the lease came too late");
+            return;
+        }
         let tasks = self.outside.tasks.child();
         tracing::info!(replica = election.identity, "leading");
         self.tell(true, self.answers.clone());
-        let mut renewed = clock.elapsed();
         work(&Outside {
             tasks: tasks.clone(),
             ..self.outside.clone()
         });
         let why = loop {
-            let waited = clock.timeout(election.retry, tasks.cancelled()).await;
-            if waited.is_ok() {
+            let left = |now: Duration| {
+                election
+                    .deadline
+                    .saturating_sub(now.saturating_sub(renewed))
+            };
+            let pause = election.retry.min(left(clock.elapsed()));
+            if clock.timeout(pause, tasks.cancelled()).await.is_ok() {
                 break "a part of it died";
             }
             let asked = clock.elapsed();
-            let left = election
-                .deadline
-                .saturating_sub(asked.saturating_sub(renewed));
+            let left = left(asked);
             match clock.timeout(left, self.renew(&lease)).await {
                 Ok(Ok(Some(next))) => (lease, renewed) = (next, asked),
                 Ok(Ok(None)) => break "another replica holds the lease",
@@ -184,9 +197,12 @@ impl Candidate {
                 Err(_) => break "the lease could not be renewed",
             }
         };
-        tasks.cancel();
+        // Until another's is known, challenges in flight are still answered here.
         self.tell(false, self.answers.clone());
         tracing::warn!(replica = election.identity, why, "leading no more");
+        if !tasks.stop(STOP_LIMIT).await {
+            tracing::warn!(replica = election.identity, "a writer is still running");
+        }
         if tasks.failed().is_some() {
             // As without an election: a part that died takes the process with it.
             self.outside.tasks.cancel();
@@ -267,3 +283,6 @@ fn answers_of(lease: &Lease) -> Option<(String, u16)> {
     let (host, port) = lease.annotations().get(ANSWERS)?.rsplit_once(':')?;
     Some((host.to_owned(), port.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,9 @@ impl Failures {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let failure = failures.entry(key.to_owned()).or_default();
         failure.count = failure.count.saturating_add(1);
-        delay(class, failure.count, random)
+        // Of its own: how long one object waits does not depend on what others drew.
+        let random = random.child(&format!("{key} {}", failure.count));
+        delay(class, failure.count, &random)
     }
 
     /// The failure of `key` was written into the object's status, which now has `version`. The
@@ -86,7 +88,7 @@ impl WatchBackoff {
     pub fn new(clock: Clock, random: &Random, watches: u32) -> Self {
         Self {
             clock,
-            random: random.clone(),
+            random: random.child(&random.hex(8)),
             watches: watches.max(1),
             errors: 0,
             last: None,

@@ -54,8 +54,15 @@ pub struct Settings {
     pub cluster_name: String,
 
     /// Name of this replica, where several run: its Pod's. One of them is chosen by a Lease in
-    /// --namespace to write; the others serve proxies and stand by [default: the only one]
-    #[arg(long, help_heading = "Cluster", value_name = "NAME")]
+    /// --namespace to write; the others serve proxies and stand by. Needs --challenge-address, of
+    /// this replica [default: the only one]
+    #[arg(
+        long,
+        help_heading = "Cluster",
+        value_name = "NAME",
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+        requires = "challenge_address"
+    )]
     pub replica: Option<String>,
 
     /// Region of the load balancers

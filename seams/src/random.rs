@@ -3,21 +3,37 @@ use std::time::Duration;
 
 /// A shared source of randomness for ids, nonces and jitter. Not for keys: those come from `ring`.
 #[derive(Clone, Debug)]
-pub struct Random(Arc<Mutex<fastrand::Rng>>);
+pub struct Random {
+    numbers: Arc<Mutex<fastrand::Rng>>,
+    seed: u64,
+}
 
 impl Random {
     /// Seeded by the operating system.
     pub fn system() -> Self {
-        Self(Arc::new(Mutex::new(fastrand::Rng::new())))
+        Self::seeded(fastrand::Rng::new().u64(..))
     }
 
     /// The same numbers for the same seed.
     pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))))
+        Self {
+            numbers: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
+            seed,
+        }
+    }
+
+    /// A source of its own, whose numbers follow from this one's seed and `label` and from nothing
+    /// else: not from how many were drawn here. So what one part draws changes nothing for another.
+    pub fn child(&self, label: &str) -> Self {
+        // FNV-1a.
+        let seed = label.bytes().fold(self.seed, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self::seeded(seed)
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.numbers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A number in `0..bound`; 0 when `bound` is 0.
@@ -78,6 +94,16 @@ mod tests {
     fn a_seed_gives_the_same_numbers() {
         assert_eq!(Random::seeded(7).hex(16), Random::seeded(7).hex(16));
         assert_ne!(Random::seeded(7).hex(16), Random::seeded(8).hex(16));
+    }
+
+    #[test]
+    fn a_child_draws_the_same_whatever_its_parent_drew() {
+        let parent = Random::seeded(7);
+        let before = parent.child("a").hex(16);
+        parent.hex(16);
+        assert_eq!(parent.child("a").hex(16), before);
+        assert_ne!(parent.child("b").hex(16), before);
+        assert_ne!(Random::seeded(8).child("a").hex(16), before);
     }
 
     #[test]

@@ -33,6 +33,8 @@ use crate::retry::Failures;
 const SERVED_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether it is still served.
 const SERVED_CHECK: Duration = Duration::from_mins(10);
+/// How often a certificate that was issued is tried to be stored.
+const STORE_TRIES: u32 = 5;
 /// How long to wait before a look at a Certificate that somebody wrote while we worked on it.
 const CONFLICT_WAIT: Duration = Duration::from_millis(100);
 
@@ -111,11 +113,12 @@ impl Controller {
             // Somebody wrote the Certificate meanwhile; what they wrote wakes us too.
             Err(Failed::Kubernetes(error)) if is_conflict(&error) => Action::requeue(CONFLICT_WAIT),
             Err(failed) => {
-                let wait = self
-                    .failures
-                    .failed(&key, failed.class(), &self.outside.random);
                 let told = self.report_failure(certificate, &failed).await;
-                Action::requeue(told.unwrap_or(wait))
+                let wait = || {
+                    let random = &self.outside.random;
+                    self.failures.failed(&key, failed.class(), random)
+                };
+                Action::requeue(told.unwrap_or_else(wait))
             }
         }
     }
@@ -237,14 +240,24 @@ impl Controller {
         let material = Material::new(chain.as_bytes(), key.pem.expose().as_bytes())?;
         material.check_names(names)?;
         material.check_time(self.outside.clock.now())?;
-        if !self.is_there(certificate).await? {
+        // Unless it is known to be gone: an API server that does not answer is no reason to throw away
+        // what the authority counts.
+        if matches!(self.is_there(certificate).await, Ok(false)) {
             tracing::info!(
                 certificate = certificate.name_any(),
                 "deleted while it was issued"
             );
             return Ok(());
         }
-        self.store(certificate, names, &material).await?;
+        let mut attempt = 1;
+        while let Err(failed) = self.store(certificate, names, &material).await {
+            if attempt == STORE_TRIES {
+                return Err(failed);
+            }
+            let wait = crate::retry::delay(failed.class(), attempt, &self.outside.random);
+            self.outside.clock.sleep(wait).await;
+            attempt += 1;
+        }
         self.finish(certificate, &material).await?;
         let leaf = material.leaf();
         let note = format!(
@@ -429,8 +442,8 @@ impl Controller {
     }
 
     /// Tells that an attempt at a certificate failed, and says how long the next has to wait. Nothing
-    /// when it was no attempt: the condition that tells of one is also the wish for a certificate,
-    /// and must not come from an API server that was away while all was well.
+    /// when it was the API server that failed: no authority counts that, and the condition that tells
+    /// of an attempt is also the wish for a certificate.
     async fn report_failure(&self, certificate: &Certificate, failed: &Failed) -> Option<Duration> {
         let message = failed.to_string();
         let name = certificate.name_any();
@@ -440,6 +453,9 @@ impl Controller {
             message,
             "not issued"
         );
+        if matches!(failed, Failed::Kubernetes(_)) {
+            return None;
+        }
         let namespace = certificate.namespace().unwrap_or_default();
         let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
         let current = match api.get(&name).await {
@@ -450,10 +466,6 @@ impl Controller {
             }
         };
         let mut status = current.status.clone().unwrap_or_default();
-        let issuing = conditions::is_true(&status.conditions, names::ISSUING);
-        if matches!(failed, Failed::Kubernetes(_)) && !issuing {
-            return None;
-        }
         let attempts = status.failed_issuance_attempts.unwrap_or(0) + 1;
         let (generation, now) = (current.metadata.generation, self.outside.clock.now());
         let issuing = Finding::new(names::ISSUING, true, failed.reason(), message.clone());

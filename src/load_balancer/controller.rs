@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use gatewright_core::{
-    Backends, Desired, Error, ErrorClass, IdempotencyToken, LoadBalancers, Observed, OwnerKey,
-    Plan, ServerId, plan,
+    Backends, Desired, Error, ErrorClass, Found, IdempotencyToken, LoadBalancers, Observed,
+    OwnerKey, Plan, ServerId, plan,
 };
 use gatewright_crds::conditions::{self, Condition, Finding};
 use gatewright_seams::AddressMap;
@@ -79,6 +79,13 @@ impl Failed {
             },
         }
     }
+}
+
+/// Where it comes from what is known of a load balancer.
+enum Source {
+    Record,
+    /// It was read in this pass; what a record said before that could be trusted.
+    Cloud(Option<Observed>),
 }
 
 impl Controller {
@@ -164,16 +171,16 @@ impl Controller {
             self.hold(service, true).await?;
         }
         let owner = OwnerKey::new(service.uid().unwrap_or_default());
-        let (mut record, mut before) = self.current(service, &owner).await?;
+        let (mut record, mut source) = self.current(service, &owner).await?;
         let now = self.outside.clock.now();
         let mut plan = plan(wanted.as_ref(), &record.observed, now);
-        if plan.stops_backends(&record.observed) && record.audited_at < now {
+        if plan.stops_backends(&record.observed) && matches!(source, Source::Record) {
             // What others did in the cloud since it was read can have left these as the last that
             // take connections.
-            (record, before) = self.read(service, &owner, Some(record)).await?;
+            (record, source) = self.read(service, &owner, Some(record)).await?;
             plan = gatewright_core::plan(wanted.as_ref(), &record.observed, now);
         }
-        if let Some(before) = &before {
+        if let Source::Cloud(Some(before)) = &source {
             self.report_drift(service, wanted.as_ref(), before, &plan, now)
                 .await;
         }
@@ -195,7 +202,8 @@ impl Controller {
         let drain = plan.wake_at.map(|at| {
             Duration::try_from(at.duration_since(self.outside.clock.now())).unwrap_or_default()
         });
-        let audit = self.audit_interval + self.outside.random.jitter(self.audit_interval / 10);
+        let random = self.outside.random.child(owner.as_str());
+        let audit = self.audit_interval + random.jitter(self.audit_interval / 10);
         // A plan made on the new record may have more to do: the next step of a drain, or what was
         // held back until an added backend has settled.
         Ok(Some(
@@ -205,32 +213,31 @@ impl Controller {
         ))
     }
 
-    /// What is known of the load balancer: the record if it can be trusted, else the cloud's word
-    /// and what a record that could be trusted said before.
+    /// What is known of the load balancer: the record if it can be trusted, else the cloud's word.
     async fn current(
         &self,
         service: &Service,
         owner: &OwnerKey,
-    ) -> Result<(Record, Option<Observed>), Failed> {
+    ) -> Result<(Record, Source), Failed> {
         let kube = &self.outside.kube;
         let held = record::load(kube, service).await?;
         let now = self.outside.clock.now();
         if let Some(held) = &held {
             let age = now.duration_since(held.audited_at).unsigned_abs();
             if !held.doubtful && age < self.audit_interval {
-                return Ok((held.clone(), None));
+                return Ok((held.clone(), Source::Record));
             }
         }
         self.read(service, owner, held).await
     }
 
-    /// The cloud's word, and what `held` said before if it could be trusted.
+    /// The cloud's word.
     async fn read(
         &self,
         service: &Service,
         owner: &OwnerKey,
         held: Option<Record>,
-    ) -> Result<(Record, Option<Observed>), Failed> {
+    ) -> Result<(Record, Source), Failed> {
         let kube = &self.outside.kube;
         let now = self.outside.clock.now();
         let mut observed = self.provider.observe(owner).await?;
@@ -239,13 +246,16 @@ impl Controller {
             observed.remember(&before.observed);
             observed.claim_tags(&before.attempted_tags);
             lost = before.lost;
-            if let (Some(known), None) = (&before.observed.load_balancer, &observed.load_balancer) {
-                if self.provider.exists(&known.id).await? {
+            let known = before.observed.load_balancer.as_ref();
+            if let Some(known) = known.filter(|known| !observed.shows(&known.id)) {
+                if self.provider.look(owner, &known.id).await? == Found::Ours {
                     let doing = format!("looking for load balancer {}", known.id);
                     let behind = "the list does not show it, and it exists: the list is behind";
                     return Err(Error::new(ErrorClass::Transient, doing, behind).into());
                 }
-                lost += 1;
+                if observed.load_balancer.is_none() {
+                    lost += 1;
+                }
             }
         }
         let record = Record {
@@ -260,7 +270,7 @@ impl Controller {
             record::store(kube, service, &record).await?;
         }
         let trusted = held.filter(|held| !held.doubtful);
-        Ok((record, trusted.map(|held| held.observed)))
+        Ok((record, Source::Cloud(trusted.map(|held| held.observed))))
     }
 
     /// Walks through the plan. The record is doubtful while it does, and stays so when it fails.

@@ -66,6 +66,33 @@ pub struct Publisher {
     problems: BTreeSet<Problem>,
 }
 
+/// Writes what was found into the objects, for as long as this replica is the one that writes: what
+/// is under way when it is no more ends there.
+async fn report_while_leading(
+    outside: &Outside,
+    seen: &Seen,
+    mut standing: watch::Receiver<Standing>,
+    told: watch::Receiver<Option<BTreeSet<Problem>>>,
+) {
+    loop {
+        if standing.wait_for(|held| held.leads).await.is_err() {
+            return std::future::pending().await;
+        }
+        let reporter = Reporter::new(outside.clone(), seen);
+        let lost = async {
+            if standing.wait_for(|held| !held.leads).await.is_err() {
+                // Nobody tells any more: it leads for ever.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = lost => {}
+            () = reporter.run(told.clone()) => return,
+        }
+    }
+}
+
 /// The changes of who writes, and where challenges are answered with it.
 fn changes_of(standing: watch::Receiver<Standing>) -> impl Stream<Item = Change> + Send {
     futures::stream::unfold(standing, |mut standing| async move {
@@ -108,15 +135,15 @@ impl Publisher {
     pub async fn run(self) {
         let mut changes: SelectAll<BoxStream<'static, Change>> = SelectAll::new();
         let seen = Seen::watch(&self.outside, &mut changes);
-        let (tell, told) = watch::channel(BTreeSet::new());
+        let (tell, told) = watch::channel(None);
         changes.push(changes_of(self.standing.clone()).boxed());
-        let reporter = Reporter::new(self.outside.clone(), &seen, self.standing.clone());
+        let (outside, standing) = (self.outside.clone(), self.standing.clone());
         // Beside each other: a rotation does not wait for an API server that is slow to take a
         // status.
         tokio::select! {
             biased;
             () = self.publish_changes(&seen, changes, tell) => {}
-            () = reporter.run(told) => {}
+            () = report_while_leading(&outside, &seen, standing, told) => {}
         }
     }
 
@@ -124,7 +151,7 @@ impl Publisher {
         mut self,
         seen: &Seen,
         mut changes: SelectAll<BoxStream<'static, Change>>,
-        tell: watch::Sender<BTreeSet<Problem>>,
+        tell: watch::Sender<Option<BTreeSet<Problem>>>,
     ) {
         let clock = self.outside.clock;
         let mut due = Due::Translation;
@@ -153,7 +180,7 @@ impl Publisher {
             }
             due = Due::Nothing;
             since = clock.elapsed();
-            tell.send_replace(self.all_problems());
+            tell.send_replace(Some(self.all_problems()));
         }
     }
 

@@ -13,8 +13,8 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
-use super::{MANAGER, NODE, Runner, workloads::is_ready};
-use crate::kubernetes::apply;
+use super::{MANAGER, NODE, Runner};
+use crate::kubernetes::{apply, is_ready};
 use crate::retry::WatchBackoff;
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";

@@ -15,9 +15,8 @@ use tokio::sync::watch;
 
 use super::kubelet::Addresses;
 use super::leftovers::PID_FILE;
-use super::workloads::is_ready;
 use super::{MANAGER, PROXY_IMAGE, Runner, SAMPLE_IMAGE, sample, volumes};
-use crate::kubernetes::Events;
+use crate::kubernetes::{Events, is_ready};
 use crate::proxy::{Proxy, ProxyOptions, admin_get};
 
 /// Where the bootstrap puts Envoy's admin interface.

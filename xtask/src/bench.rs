@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 use crate::tools::{self, Tool};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, exit_code};
 
 /// Installs Envoy if it is missing, builds the benchmarks and runs those whose name contains one of
 /// `args`; options are passed on.
@@ -17,9 +17,5 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<ExitCode> {
         .args(args)
         .status()
         .context("starting cargo bench")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(exit_code(status))
 }

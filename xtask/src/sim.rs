@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, exit_code};
 
 pub(crate) use mutants::Selection;
 
@@ -27,9 +27,5 @@ pub(crate) fn run(
         .args(args)
         .status()
         .context("starting the simulation")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(exit_code(status))
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use gatewright_core::{
-    ClusterName, Error, IdempotencyToken, LoadBalancerId, LoadBalancers, Observed,
+    ClusterName, Error, Found, IdempotencyToken, LoadBalancerId, LoadBalancers, Observed,
     OwnedLoadBalancer, OwnerKey, Step, SubnetId,
 };
 use serde::de::DeserializeOwned;
@@ -136,8 +136,12 @@ impl LoadBalancers for Clb {
         self.read_all(owner).boxed()
     }
 
-    fn exists<'a>(&'a self, id: &'a LoadBalancerId) -> BoxFuture<'a, Result<bool, Error>> {
-        self.is_there(id).boxed()
+    fn look<'a>(
+        &'a self,
+        owner: &'a OwnerKey,
+        id: &'a LoadBalancerId,
+    ) -> BoxFuture<'a, Result<Found, Error>> {
+        self.look_at(owner, id).boxed()
     }
 
     fn apply<'a>(

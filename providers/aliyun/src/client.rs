@@ -64,7 +64,9 @@ pub struct Client {
     transport: Transport,
     limiter: Arc<Limiter>,
     clock: Clock,
+    /// For waits.
     random: Random,
+    nonces: Random,
 }
 
 impl Client {
@@ -75,6 +77,7 @@ impl Client {
             transport,
             limiter,
             clock,
+            nonces: random.child("nonces"),
             random,
         }
     }
@@ -175,7 +178,7 @@ impl Client {
             security_token,
         } = &self.options.credentials;
         let timestamp = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let nonce = self.random.uuid();
+        let nonce = self.nonces.uuid();
         let mut params: Vec<(&str, &str)> = vec![
             ("AccessKeyId", access_key_id.expose()),
             ("Action", call.action),

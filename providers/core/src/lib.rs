@@ -30,7 +30,7 @@ pub use observed::{
     ObservedListener, ObservedLoadBalancer,
 };
 pub use plan::plan;
-pub use provider::{LoadBalancers, OwnedLoadBalancer};
+pub use provider::{Found, LoadBalancers, OwnedLoadBalancer};
 pub use secret::Secret;
 pub use step::{Action, Blocked, Plan, Step};
 pub use token::IdempotencyToken;

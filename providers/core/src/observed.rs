@@ -39,6 +39,12 @@ impl Observed {
         }
     }
 
+    /// Whether the load balancer `id` is among what was seen.
+    pub fn shows(&self, id: &LoadBalancerId) -> bool {
+        self.load_balancer.iter().any(|held| held.id == *id)
+            || self.duplicates.iter().any(|held| held.id == *id)
+    }
+
     /// Takes over from an earlier record what a read of the cloud cannot tell: which tags are ours,
     /// and since when backends are in the group or drain. To be called on what
     /// [`crate::LoadBalancers::observe`] gives, or an audit would start every drain anew.

@@ -22,12 +22,16 @@ pub trait LoadBalancers: Send + Sync {
     /// Of any class but [`crate::ErrorClass::UnknownOutcome`]: reads have no effect.
     fn observe<'a>(&'a self, owner: &'a OwnerKey) -> BoxFuture<'a, Result<Observed, Error>>;
 
-    /// Whether there is a load balancer `id`, whatever it carries. Lists can be behind: what one does
-    /// not show has to be asked for by its id before it is taken for gone.
+    /// Looks at the load balancer `id`, which was `owner`'s. Lists can be behind: what one does not
+    /// show has to be asked for by its id before it is taken for gone.
     ///
     /// # Errors
     /// As [`LoadBalancers::observe`].
-    fn exists<'a>(&'a self, id: &'a LoadBalancerId) -> BoxFuture<'a, Result<bool, Error>>;
+    fn look<'a>(
+        &'a self,
+        owner: &'a OwnerKey,
+        id: &'a LoadBalancerId,
+    ) -> BoxFuture<'a, Result<Found, Error>>;
 
     /// Makes one step happen and writes into `observed` what the cloud's answer says about the new
     /// state, so that no read is needed afterwards.
@@ -52,6 +56,16 @@ pub trait LoadBalancers: Send + Sync {
     /// # Errors
     /// As [`LoadBalancers::observe`].
     fn list_owned(&self) -> BoxFuture<'_, Result<Vec<OwnedLoadBalancer>, Error>>;
+}
+
+/// What became of a load balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    Gone,
+    /// It carries the marks of its owner and of this cluster.
+    Ours,
+    /// Somebody took the marks off: it is not to be touched any more.
+    NotOurs,
 }
 
 /// A load balancer that carries this cluster's mark.

@@ -14,7 +14,6 @@ use tokio::sync::watch;
 
 use super::seen::Seen;
 use crate::kubernetes::{FIELD_MANAGER, apply_status};
-use crate::leader::Standing;
 use crate::outside::Outside;
 use crate::routing::Problem;
 
@@ -27,28 +26,29 @@ pub(super) struct Reporter {
     outside: Outside,
     servers: reflector::Store<Gateway>,
     virtual_services: reflector::Store<VirtualService>,
-    standing: watch::Receiver<Standing>,
     /// What was told, so that it is told once.
     told: BTreeSet<Problem>,
 }
 
 impl Reporter {
-    pub(super) fn new(outside: Outside, seen: &Seen, standing: watch::Receiver<Standing>) -> Self {
+    pub(super) fn new(outside: Outside, seen: &Seen) -> Self {
         Self {
             outside,
             servers: seen.servers.clone(),
             virtual_services: seen.virtual_services.clone(),
-            standing,
             told: BTreeSet::new(),
         }
     }
 
-    /// Reports whatever comes, until the sender is gone.
-    pub(super) async fn run(mut self, mut problems: watch::Receiver<BTreeSet<Problem>>) {
+    /// Reports what was found, once something was, and whatever comes, until the sender is gone.
+    pub(super) async fn run(mut self, mut problems: watch::Receiver<Option<BTreeSet<Problem>>>) {
         let clock = self.outside.clock;
-        let mut complete = true;
+        if problems.wait_for(Option::is_some).await.is_err() {
+            return;
+        }
         loop {
-            let changed = if complete {
+            let current = problems.borrow_and_update().clone().unwrap_or_default();
+            let changed = if self.report(current).await {
                 problems.changed().await
             } else {
                 clock
@@ -59,17 +59,11 @@ impl Reporter {
             if changed.is_err() {
                 return;
             }
-            let current = problems.borrow_and_update().clone();
-            complete = self.report(current).await;
         }
     }
 
-    /// Writes where something differs, if this replica is the one that writes. True when all could
-    /// be written.
+    /// Writes where something differs. True when all could be written.
     async fn report(&mut self, problems: BTreeSet<Problem>) -> bool {
-        if !self.standing.borrow().leads {
-            return true;
-        }
         let of = |kind: &str, namespace: &str, name: &str| {
             let mut ours = problems.iter().filter(|problem| {
                 problem.kind == kind && problem.namespace == namespace && problem.name == name

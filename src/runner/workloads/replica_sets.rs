@@ -13,8 +13,8 @@ use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
-use super::{is_ready, owned_by, retry};
-use crate::kubernetes::apply_status;
+use super::{owned_by, retry};
+use crate::kubernetes::{apply_status, is_ready};
 use crate::retry::WatchBackoff;
 use crate::runner::{MANAGER, NODE, Runner};
 

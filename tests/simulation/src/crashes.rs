@@ -10,12 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::{Either, select};
-
 use crate::campaign::{self, Options, say};
 use crate::plan::{Change, Seam, side};
-use crate::run::{Run, difference, history, in_a_world, reached, state};
+use crate::run::{Run, difference, history, in_a_world, state};
 use crate::{Crossings, Gates, Outcome, Side, SimOptions};
 use phase::Phase;
 

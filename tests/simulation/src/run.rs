@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::select_all;
+use futures::future::{Either, select, select_all};
 use gatewright_core::{
     Action as CloudAction, Error, IdempotencyToken, LoadBalancers, OwnerKey, Port, Protocol,
     Step as CloudStep,
@@ -279,7 +279,7 @@ impl Run {
                 let pods = self.sim.world.proxies();
                 if let Some(pod) = pods.get(*number) {
                     self.sim.world.set_dark(pod, true);
-                    self.watchman.dark(pod, true);
+                    self.watchman.dark(pod);
                 }
             }
             Action::Light => self.light(),
@@ -301,17 +301,30 @@ impl Run {
     fn light(&self) {
         for pod in self.sim.world.proxies() {
             self.sim.world.set_dark(&pod, false);
-            self.watchman.dark(&pod, false);
         }
+        self.watchman.light();
     }
 
+    /// Starts a replica unless it runs. It may die before it does.
     pub(crate) async fn bring_up(&mut self, replica: usize) {
         if self.sim.runs(replica) {
             return;
         }
-        if let Err(error) = self.sim.start_replica(replica).await {
-            history::line(format!("replica {replica} does not start: {error}"));
-            self.sim.kill_replica(replica);
+        let doomed = self.doomed.clone();
+        let died = {
+            let started = self.sim.start_replica(replica).boxed_local();
+            match select(started, reached(&doomed).boxed_local()).await {
+                Either::Left((Ok(()), _)) => return,
+                Either::Left((Err(error), _)) => {
+                    history::line(format!("replica {replica} does not start: {error}"));
+                    None
+                }
+                Either::Right((died, _)) => Some(died),
+            }
+        };
+        match died {
+            None => self.sim.kill_replica(replica),
+            Some((replica, point)) => self.dies(replica, &point),
         }
     }
 

@@ -101,8 +101,8 @@ pub struct Gates {
 }
 
 impl Gates {
-    fn over(network: Option<&Network>) -> Self {
-        let gate = || Crossings::over(network.cloned());
+    fn over(replica: usize, network: Option<&Network>) -> Self {
+        let gate = || Crossings::over(&format!("replica {replica}"), network);
         Self {
             cloud: gate(),
             acme: gate(),
@@ -171,15 +171,18 @@ impl Sim {
         if let Some(network) = network.clone() {
             laptop.tasks.spawn("network", network.run());
         }
-        let gates = std::iter::repeat_with(|| Gates::over(network.as_ref()));
-        let gates: Vec<Gates> = gates.take(options.replicas.max(1)).collect();
+        let gates = 0..options.replicas.max(1);
+        let gates: Vec<Gates> = gates
+            .map(|replica| Gates::over(replica, network.as_ref()))
+            .collect();
         let kube = laptop.client();
-        let world_kube = Crossings::over(network.clone()).client(laptop.kube.service(), clock);
+        let world_kube =
+            Crossings::over("world", network.as_ref()).client(laptop.kube.service(), clock);
         let tasks = laptop.tasks.clone();
         let controllers = Runner {
             kube: world_kube.clone(),
             clock,
-            random: laptop.random.clone(),
+            random: laptop.random.child("runner"),
             tasks: tasks.clone(),
             envoy: PathBuf::new(),
             directory: PathBuf::new(),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use gatewright_core::{
-    Action, AddressType, Error, ErrorClass, IdempotencyToken, LoadBalancerId, LoadBalancerStatus,
-    Observed, ObservedLoadBalancer,
+    Action, AddressType, Error, ErrorClass, Found, IdempotencyToken, LoadBalancerId,
+    LoadBalancerStatus, Observed, ObservedLoadBalancer, OwnerKey,
 };
 use jiff::SignedDuration;
 
@@ -98,14 +98,33 @@ impl Clb {
         Ok(())
     }
 
-    pub(super) async fn is_there(&self, id: &LoadBalancerId) -> Result<bool, Error> {
-        let doing = format!("looking whether load balancer {id} exists");
+    pub(super) async fn look_at(
+        &self,
+        owner: &OwnerKey,
+        id: &LoadBalancerId,
+    ) -> Result<Found, Error> {
+        let doing = format!("looking at load balancer {id}");
+        Ok(match self.instance(&doing, id).await? {
+            None => Found::Gone,
+            Some(instance) if self.is_ours(&instance, owner) => Found::Ours,
+            Some(_) => Found::NotOurs,
+        })
+    }
+
+    /// Reads one instance; nothing when it does not exist.
+    async fn instance(&self, doing: &str, id: &LoadBalancerId) -> Result<Option<Instance>, Error> {
         let call = read("DescribeLoadBalancerAttribute", doing).with("LoadBalancerId", id);
-        match self.client.send::<Instance>(&call).await {
-            Ok(_) => Ok(true),
-            Err(error) if is_gone(&error) => Ok(false),
+        match self.client.send(&call).await {
+            Ok(instance) => Ok(Some(instance)),
+            Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether it carries the marks of `owner` and of this cluster.
+    fn is_ours(&self, instance: &Instance, owner: &OwnerKey) -> bool {
+        instance.tag(OWNER_TAG) == Some(owner.as_str())
+            && instance.tag(CLUSTER_TAG) == Some(self.options.cluster.as_str())
     }
 
     /// Reads one instance and makes sure that it is this owner's and that nobody else's listener
@@ -116,15 +135,10 @@ impl Clb {
         id: &LoadBalancerId,
     ) -> Result<Option<Instance>, Error> {
         let doing = format!("checking whose load balancer {id} is");
-        let call = read("DescribeLoadBalancerAttribute", &*doing).with("LoadBalancerId", id);
-        let instance: Instance = match self.client.send(&call).await {
-            Ok(instance) => instance,
-            Err(error) if is_gone(&error) => return Ok(None),
-            Err(error) => return Err(error),
+        let Some(instance) = self.instance(&doing, id).await? else {
+            return Ok(None);
         };
-        let ours = instance.tag(OWNER_TAG) == Some(observed.owner.as_str())
-            && instance.tag(CLUSTER_TAG) == Some(self.options.cluster.as_str());
-        if !ours {
+        if !self.is_ours(&instance, &observed.owner) {
             return Err(Error::new(
                 ErrorClass::Refused,
                 doing,

@@ -1,4 +1,4 @@
-use super::{Change, Either, FutureExt, Run, SETTLED, history, reached, select};
+use super::{Change, Run, SETTLED, history};
 use crate::Side;
 use crate::plan::Wanted;
 
@@ -94,9 +94,7 @@ impl Phase {
                 users_want(run, run.wanted);
             }
         }
-        if !run.sim.runs(0) {
-            start(run).await;
-        }
+        run.bring_up(0).await;
         run.watchman.happens();
     }
 }
@@ -114,21 +112,4 @@ fn users_want(run: &Run, wanted: Wanted) {
         wanted.remove(&kube).await.expect("deletions");
         wanted.apply(&kube).await.expect("objects");
     });
-}
-
-/// Starts the daemon, which may die before it runs.
-async fn start(run: &mut Run) {
-    let died = {
-        let started = run.sim.start_replica(0).boxed_local();
-        match select(started, reached(&run.doomed).boxed_local()).await {
-            Either::Left((started, _)) => {
-                started.expect("a daemon");
-                None
-            }
-            Either::Right((died, _)) => Some(died),
-        }
-    };
-    if let Some((replica, point)) = died {
-        run.dies(replica, &point);
-    }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use gatewright::certificate::{Leaf, SERVED};
+use gatewright::retry::WatchBackoff;
 use gatewright_crds::cert_manager::Certificate;
 use gatewright_crds::conditions;
-use gatewright_seams::Clock;
+use gatewright_seams::{Clock, Random};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -33,6 +34,7 @@ const WINDOW: Duration = Duration::from_mins(10);
 #[derive(Clone)]
 pub(crate) struct Watchman {
     clock: Clock,
+    random: Random,
     world: Arc<World>,
     cloud: MockCloud,
     acme: mock_acme::MockAcme,
@@ -93,6 +95,7 @@ impl Watchman {
         };
         let this = Self {
             clock: *sim.clock(),
+            random: sim.laptop.random.child("watchman"),
             world: sim.world.clone(),
             cloud: sim.laptop.cloud.clone(),
             acme: sim.laptop.acme.clone(),
@@ -178,20 +181,21 @@ impl Watchman {
         }
     }
 
-    /// A proxy answers nobody from now on, or with `false` answers again.
-    pub(super) fn dark(&self, pod: &str, dark: bool) {
-        let now = self.clock.elapsed();
-        let mut seen = self.seen();
-        if dark {
-            seen.dark.insert(pod.to_owned(), now);
-        } else {
-            seen.dark.remove(pod);
-        }
+    /// A proxy answers nobody from now on.
+    pub(super) fn dark(&self, pod: &str) {
+        self.seen()
+            .dark
+            .insert(pod.to_owned(), self.clock.elapsed());
+    }
+
+    /// All proxies answer again.
+    pub(super) fn light(&self) {
+        self.seen().dark.clear();
     }
 
     async fn watch_lease(self, kube: kube::Client) {
         let leases: Api<Lease> = Api::namespaced(kube, gatewright::laptop::NAMESPACE);
-        let mut leases = watched(leases);
+        let mut leases = self.watched(leases);
         while let Some(lease) = leases.next().await {
             let holder = lease.spec.and_then(|spec| spec.holder_identity);
             let now = self.clock.elapsed();
@@ -205,7 +209,7 @@ impl Watchman {
 
     async fn watch_services(self, kube: kube::Client) {
         let services: Api<Service> = Api::namespaced(kube, GATEWAY_NAMESPACE);
-        let mut services = watched(services);
+        let mut services = self.watched(services);
         while let Some(service) = services.next().await {
             let (uid, name) = (service.uid().unwrap_or_default(), service.name_any());
             self.seen().services.insert(uid, name);
@@ -216,7 +220,7 @@ impl Watchman {
     async fn watch_secret(self, kube: kube::Client) {
         let secrets: Api<Secret> = Api::namespaced(kube, GATEWAY_NAMESPACE);
         let mut events = watcher::watcher(secrets, watcher::Config::default())
-            .default_backoff()
+            .backoff(self.backoff("secrets"))
             .boxed();
         while let Some(event) = events.next().await {
             if let Ok(watcher::Event::Delete(secret)) = event
@@ -228,10 +232,32 @@ impl Watchman {
         }
     }
 
+    /// The objects of `api` as they change, deleted ones too.
+    fn watched<K>(&self, api: Api<K>) -> impl futures::Stream<Item = K> + Unpin + use<K>
+    where
+        K: kube::Resource<DynamicType = ()>
+            + Clone
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug
+            + Send
+            + 'static,
+    {
+        let backoff = self.backoff(&K::plural(&()));
+        let events = watcher::watcher(api, watcher::Config::default());
+        let objects = events.backoff(backoff).touched_objects();
+        objects
+            .filter_map(|object| async move { object.ok() })
+            .boxed()
+    }
+
+    fn backoff(&self, what: &str) -> WatchBackoff {
+        WatchBackoff::new(self.clock, &self.random.child(what), 1)
+    }
+
     /// A certificate is said to be served everywhere only when it is.
     async fn watch_certificate(self, kube: kube::Client) {
         let certificates: Api<Certificate> = Api::namespaced(kube, GATEWAY_NAMESPACE);
-        let mut certificates = watched(certificates);
+        let mut certificates = self.watched(certificates);
         while let Some(certificate) = certificates.next().await {
             let status = certificate.status.unwrap_or_default();
             let served = conditions::get(&status.conditions, SERVED)
@@ -505,23 +531,6 @@ impl Watchman {
         self.seen().places.insert(der, place);
         Some(place)
     }
-}
-
-/// The objects of `api` as they change, deleted ones too.
-fn watched<K>(api: Api<K>) -> impl futures::Stream<Item = K> + Unpin
-where
-    K: kube::Resource<DynamicType = ()>
-        + Clone
-        + serde::de::DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + 'static,
-{
-    let events = watcher::watcher(api, watcher::Config::default());
-    let objects = events.default_backoff().touched_objects();
-    objects
-        .filter_map(|object| async move { object.ok() })
-        .boxed()
 }
 
 /// The port of the proxies behind a port of the quickstart's load balancers.

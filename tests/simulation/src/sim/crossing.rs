@@ -10,10 +10,10 @@ use bytes::Bytes;
 use gatewright::outside::Transport;
 use gatewright_seams::Clock;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use kube::client::Body;
 use local_kube::{KubeService, ResponseBody};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceExt};
@@ -87,8 +87,8 @@ enum Stop {
 /// The requests that crossed. Clones are the same.
 #[derive(Clone)]
 pub struct Crossings {
-    /// How requests arrive; without one, at once.
-    network: Option<Network>,
+    /// Who sends here, and how requests arrive; without one, at once.
+    network: Option<(String, Network)>,
     seen: Arc<Mutex<Seen>>,
     reached: watch::Sender<Option<String>>,
 }
@@ -112,18 +112,18 @@ impl Default for Crossings {
 }
 
 impl Crossings {
-    /// Requests that take their time.
-    pub(super) fn over(network: Option<Network>) -> Self {
+    /// The requests of `sender`, which take their time.
+    pub(super) fn over(sender: &str, network: Option<&Network>) -> Self {
         Self {
-            network,
+            network: network.map(|network| (sender.to_owned(), network.clone())),
             ..Self::default()
         }
     }
 
     /// Waits until the request for `what` arrives.
     async fn arrive(&self, what: String) {
-        if let Some(network) = &self.network {
-            network.arrive(&what).await;
+        if let Some((sender, network)) = &self.network {
+            network.arrive(&format!("{sender} {what}")).await;
         }
     }
 
@@ -271,7 +271,9 @@ impl Crossings {
             let (this, inner) = (this.clone(), inner.clone());
             async move {
                 let name = asked(request.method(), request.uri().path());
-                let what = format!("{name}?{:?}", request.uri().query());
+                let (request, body) = opened(request).await?;
+                let query = request.uri().query().unwrap_or_default();
+                let what = format!("{name}?{query} {}", created(&request, &body));
                 this.arrive(what).await;
                 let crossing = this.enter(&name, None);
                 let fault = crossing.fault;
@@ -297,6 +299,28 @@ impl Crossings {
         });
         kube::Client::new(service, "default")
     }
+}
+
+/// A request, and what it holds.
+async fn opened(request: Request<Body>) -> Result<(Request<Body>, Bytes), BoxError> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok((Request::from_parts(head, body.clone().into()), body))
+}
+
+/// What a request creates, in words that two of them for one path differ by. What holds keys or the
+/// real time, as kube-rs puts it into events, differs from run to run.
+fn created(request: &Request<Body>, body: &Bytes) -> String {
+    if request.method() != Method::POST {
+        return String::new();
+    }
+    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    let told = ["regarding", "reason", "action", "note", "spec"];
+    let told = told.map(|field| object[field].to_string());
+    let name = &object["metadata"]["name"];
+    let events = request.uri().path().contains("/events.k8s.io/");
+    let name = if events { &Value::Null } else { name };
+    format!("{name} {}", told.concat())
 }
 
 async fn answer(inner: KubeService, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
@@ -373,6 +397,7 @@ fn asked(method: &Method, path: &str) -> String {
 /// What a request asks for, without what differs from try to try.
 fn subject(request: &Request<Bytes>) -> String {
     let body = String::from_utf8_lossy(request.body());
+    // A signed call; what goes to an authority is not sent twice at one moment.
     let form = body.contains("AccessKeyId=");
     let kept = body.split('&').filter(|pair| {
         let (key, _) = pair.split_once('=').unwrap_or((pair, ""));

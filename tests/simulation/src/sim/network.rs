@@ -1,9 +1,9 @@
-//! A network on which no two requests arrive at once.
+//! A network on which requests for different things never arrive at once.
 //!
 //! Libraries poll what is ready at one moment in the order of a `HashMap`, which differs from run to
-//! run. So that a seed replays, each request arrives at a moment of its own: after a time that
-//! follows from what it asks for, one a millisecond, in an order that does not depend on who asked
-//! first.
+//! run. So that a seed replays, each request arrives after a time that follows from what it asks for
+//! and when: one a millisecond, in an order that does not depend on who asked first. Requests for the
+//! same thing, made at one moment, arrive together: it makes no difference which is which.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,13 +24,8 @@ pub(super) struct Network {
     changed: Arc<Notify>,
 }
 
-#[derive(Default)]
-struct Waiting {
-    /// By the millisecond of arrival, what is asked for, and which time it is.
-    queue: BTreeMap<(u64, String, u64), oneshot::Sender<()>>,
-    /// How often each thing was asked for.
-    counts: BTreeMap<String, u64>,
-}
+/// Who waits, by the millisecond of arrival and what is asked for.
+type Waiting = BTreeMap<(u64, String), Vec<oneshot::Sender<()>>>;
 
 impl Network {
     pub(super) fn new(clock: Clock, seed: u64) -> Self {
@@ -53,14 +48,10 @@ impl Network {
     /// Waits until the request for `what` arrives.
     pub(super) async fn arrive(&self, what: &str) {
         let (release, released) = oneshot::channel();
-        {
-            let mut waiting = self.waiting();
-            let count = waiting.counts.entry(what.to_owned()).or_default();
-            *count += 1;
-            let count = *count;
-            let due = self.now() + 1 + mix(self.seed, what, count) % LONGEST;
-            waiting.queue.insert((due, what.to_owned(), count), release);
-        }
+        let now = self.now();
+        let due = now + 1 + mix(self.seed, what, now) % LONGEST;
+        let place = (due, what.to_owned());
+        self.waiting().entry(place).or_default().push(release);
         self.changed.notify_one();
         // The network ends with the world.
         drop(released.await);
@@ -69,7 +60,7 @@ impl Network {
     /// Lets requests arrive, until dropped.
     pub(super) async fn run(self) {
         loop {
-            let first = self.waiting().queue.first_key_value().map(|(key, _)| key.0);
+            let first = self.waiting().first_key_value().map(|(key, _)| key.0);
             let Some(due) = first else {
                 self.changed.notified().await;
                 continue;
@@ -81,18 +72,20 @@ impl Network {
                 drop(self.clock.timeout(wait, self.changed.notified()).await);
                 continue;
             }
-            let next = self.waiting().queue.pop_first();
-            // An error is that who asked is dead.
-            let _dead = next.map(|(_, release)| release.send(()));
+            let next = self.waiting().pop_first();
+            for release in next.into_iter().flat_map(|(_, all)| all) {
+                // An error is that who asked is dead.
+                let _dead = release.send(());
+            }
             self.clock.sleep(Duration::from_millis(1)).await;
         }
     }
 }
 
 /// A number that follows from all three (FNV-1a).
-fn mix(seed: u64, what: &str, count: u64) -> u64 {
+fn mix(seed: u64, what: &str, now: u64) -> u64 {
     let bytes = seed.to_le_bytes().into_iter();
-    let bytes = bytes.chain(what.bytes()).chain(count.to_le_bytes());
+    let bytes = bytes.chain(what.bytes()).chain(now.to_le_bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -1,0 +1,172 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gatewright_seams::{Clock, Random, Tasks};
+use http::Method;
+use local_kube::{Fault, Matching};
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::laptop::{Laptop, Layout, NAMESPACE};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn world() -> Laptop {
+    let layout = Layout {
+        directory: None,
+        port_shift: 0,
+        access_key: mock_cloud::AccessKey {
+            id: "id".into(),
+            secret: "secret".into(),
+        },
+        certificate_lifetime: Duration::from_hours(24),
+        audit_interval: Duration::from_hours(1),
+    };
+    let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse().unwrap());
+    let seams = (clock, Random::seeded(1), Tasks::new());
+    let laptop = Laptop::start(layout, None, None, seams).await.unwrap();
+    laptop.prepare().await.unwrap();
+    laptop
+}
+
+/// A replica, and how many writers it has.
+struct Replica {
+    tasks: Tasks,
+    standing: watch::Receiver<Standing>,
+    writers: Arc<AtomicUsize>,
+}
+
+impl Replica {
+    fn start(laptop: &Laptop, name: &str, kube: kube::Client) -> Self {
+        let tasks = Tasks::new();
+        let mut outside = laptop.outside(tasks.clone()).unwrap();
+        outside.kube = kube;
+        let answers = (name.to_owned(), 8089);
+        let election = Election::new(name);
+        let (candidate, standing) = Candidate::new(outside, NAMESPACE.into(), election, answers);
+        let writers = Arc::new(AtomicUsize::new(0));
+        let held = writers.clone();
+        let work = move |outside: &Outside| {
+            let writing = Writing::begin(held.clone());
+            outside.tasks.spawn("writer", async move {
+                let _writing = writing;
+                std::future::pending::<()>().await;
+            });
+        };
+        tasks.spawn("candidate", candidate.run(work));
+        Self {
+            tasks,
+            standing,
+            writers,
+        }
+    }
+
+    fn writes(&self) -> bool {
+        self.writers.load(Ordering::SeqCst) > 0
+    }
+}
+
+/// Counted for as long as it lives.
+struct Writing(Arc<AtomicUsize>);
+
+impl Writing {
+    fn begin(count: Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Lets `seconds` pass; at no moment do both write.
+async fn pass(laptop: &Laptop, seconds: u32, a: &Replica, b: &Replica) {
+    for _ in 0..10 * seconds {
+        laptop.clock.sleep(SECOND / 10).await;
+        assert!(!(a.writes() && b.writes()), "two replicas write");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_writes_and_both_know_where_it_answers() {
+    let laptop = world().await;
+    let a = Replica::start(&laptop, "a", laptop.client());
+    laptop.clock.sleep(SECOND).await;
+    let b = Replica::start(&laptop, "b", laptop.client());
+    pass(&laptop, 60, &a, &b).await;
+    assert!(a.writes() && !b.writes());
+    for replica in [&a, &b] {
+        assert_eq!(replica.standing.borrow().answers, ("a".to_owned(), 8089));
+    }
+    assert!(a.standing.borrow().leads && !b.standing.borrow().leads);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_one_writes_when_the_lease_of_a_dead_one_has_run_out() {
+    let laptop = world().await;
+    let a = Replica::start(&laptop, "a", laptop.client());
+    laptop.clock.sleep(SECOND).await;
+    let b = Replica::start(&laptop, "b", laptop.client());
+    pass(&laptop, 10, &a, &b).await;
+    a.tasks.cancel();
+    pass(&laptop, 12, &a, &b).await;
+    assert!(!b.writes(), "the Lease is still another's");
+    pass(&laptop, 8, &a, &b).await;
+    assert!(b.writes());
+    assert_eq!(b.standing.borrow().answers, ("b".to_owned(), 8089));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_renew_stops_before_another_may_begin() {
+    let laptop = world().await;
+    let a = Replica::start(&laptop, "a", laptop.client());
+    laptop.clock.sleep(SECOND).await;
+    let b = Replica::start(&laptop, "b", laptop.client());
+    pass(&laptop, 10, &a, &b).await;
+    let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
+    laptop.kube.faults().next(renewals, Fault::CutBefore, 1_000);
+    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
+    let spec = leases.get(LEASE).await.unwrap().spec.unwrap();
+    let renewed = spec.renew_time.unwrap().0;
+    while a.writes() {
+        pass(&laptop, 1, &a, &b).await;
+    }
+    let held = laptop.clock.now().duration_since(renewed);
+    assert!((9..=11).contains(&held.as_secs()), "stopped after {held:?}");
+    laptop.kube.faults().clear();
+    pass(&laptop, 20, &a, &b).await;
+    assert!(a.writes() || b.writes());
+}
+
+/// Others count from the write: an answer that comes after the deadline gives no term.
+#[tokio::test(start_paused = true)]
+async fn a_hold_whose_answer_came_late_is_renewed_before_anything_is_written() {
+    let laptop = world().await;
+    let (inner, clock) = (laptop.kube.service(), laptop.clock);
+    let slow = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let inner = inner.clone();
+        async move {
+            let creates = request.method() == Method::POST;
+            let answer = inner.oneshot(request).await;
+            if creates {
+                clock.sleep(SECOND * 12).await;
+            }
+            answer
+        }
+    });
+    let a = Replica::start(&laptop, "a", kube::Client::new(slow, "default"));
+    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
+    while !a.writes() {
+        laptop.clock.sleep(SECOND / 10).await;
+        assert!(laptop.clock.elapsed() < SECOND * 60, "it never writes");
+    }
+    let spec = leases.get(LEASE).await.unwrap().spec.unwrap();
+    let age = laptop
+        .clock
+        .now()
+        .duration_since(spec.renew_time.unwrap().0);
+    assert!(age.as_secs() < 1, "begun on a hold that is {age:?} old");
+}
