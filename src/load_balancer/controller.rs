@@ -85,7 +85,7 @@ impl Failed {
 enum Source {
     Record,
     /// It was read in this pass; what a record said before that could be trusted.
-    Cloud(Option<Observed>),
+    Cloud(Option<Box<Observed>>),
 }
 
 impl Controller {
@@ -270,7 +270,10 @@ impl Controller {
             record::store(kube, service, &record).await?;
         }
         let trusted = held.filter(|held| !held.doubtful);
-        Ok((record, Source::Cloud(trusted.map(|held| held.observed))))
+        Ok((
+            record,
+            Source::Cloud(trusted.map(|held| Box::new(held.observed))),
+        ))
     }
 
     /// Walks through the plan. The record is doubtful while it does, and stays so when it fails.

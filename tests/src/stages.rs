@@ -4,6 +4,7 @@
 mod render;
 mod stored;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gatewright::laptop::apply_object;
@@ -12,12 +13,15 @@ use gatewright_crds::cert_manager::{Certificate, names};
 use gatewright_crds::conditions;
 use gatewright_seams::Clock;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use mock_cloud::MockCloud;
 use serde_json::{Value, json};
 
 pub use render::render;
+
+use crate::{INTERNAL, PUBLIC};
 
 const NAMESPACE: &str = "istio-system";
 const GATEWAY: &str = "ingressgateway";
@@ -255,6 +259,31 @@ impl Ground {
         .await;
     }
 
+    /// Waits until the EndpointSlices of both load balancers' Services have `count` ready endpoints and
+    /// no others: what load balancers get is read there.
+    pub async fn wait_endpoints(&self, count: usize) {
+        let api: Api<EndpointSlice> = self.api();
+        self.wait(&format!("{count} endpoints of each Service"), async || {
+            let slices = api.list(&ListParams::default()).await.ok()?.items;
+            let mut ready: BTreeMap<String, Vec<bool>> = BTreeMap::new();
+            for slice in slices {
+                let service = slice.labels().get("kubernetes.io/service-name")?.clone();
+                let conditions = slice
+                    .endpoints
+                    .into_iter()
+                    .flatten()
+                    .map(|held| held.conditions);
+                let all = conditions.map(|held| held.and_then(|held| held.ready) == Some(true));
+                ready.entry(service).or_default().extend(all);
+            }
+            let both = [PUBLIC, INTERNAL].map(|service| ready.remove(service));
+            both.iter()
+                .all(|held| held.as_deref() == Some(&vec![true; count][..]))
+                .then_some(())
+        })
+        .await;
+    }
+
     /// Changes the gateway's spec.
     pub async fn patch_gateway(&self, spec: Value) {
         let api: Api<IstioGateway> = self.api();
@@ -342,7 +371,7 @@ impl Ground {
         let params = DeleteParams::default();
         let deleted = gateways.delete(GATEWAY, &params).await;
         deleted.map(drop).expect("a deleted gateway");
-        let deleted = services.delete(crate::INTERNAL, &params).await;
+        let deleted = services.delete(INTERNAL, &params).await;
         deleted.map(drop).expect("a deleted service");
     }
 }

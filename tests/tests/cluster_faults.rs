@@ -29,8 +29,8 @@ const AFTERMATH_RATE: f64 = 25.0;
 /// From the return of the control plane until a rotation that was asked for at once is served, on a
 /// busy machine.
 const ROTATED: Duration = Duration::from_mins(1);
-/// From the Pods being as many as asked for until the load balancers have them. One that leaves takes
-/// ten seconds of drain behind them.
+/// From the endpoints being as many as asked for until the load balancers have them. One that leaves
+/// takes ten seconds of drain behind them.
 const FOLLOWED: Duration = Duration::from_secs(45);
 
 /// One control plane has all the faults in turn: its start costs more than any of them.
@@ -187,8 +187,9 @@ impl Counted {
 /// How long things took after the return.
 struct Times {
     rotated: Duration,
-    /// Kubernetes' own part of a change of scale: as many Pods as asked for, all ready.
-    pods: Duration,
+    /// Kubernetes' own part of a change of scale: as many Pods as asked for, ready and told in
+    /// EndpointSlices. Its controllers wait up to half a minute after an outage.
+    endpoints: Duration,
     scaled: Duration,
 }
 
@@ -200,14 +201,17 @@ async fn scale_and_wait(ground: &Ground, back: &Moment, replicas: usize, before:
         done.await;
         ground.clock.elapsed().saturating_sub(back.clock)
     };
-    let (rotated, pods, scaled) = futures::join!(
+    let (rotated, endpoints, scaled) = futures::join!(
         after(Box::pin(ground.wait_served(before))),
-        after(Box::pin(ground.wait_proxies(replicas))),
+        after(Box::pin(async {
+            ground.wait_proxies(replicas).await;
+            ground.wait_endpoints(replicas).await;
+        })),
         after(Box::pin(ground.wait_balanced(replicas))),
     );
     Times {
         rotated,
-        pods,
+        endpoints,
         scaled,
     }
 }
@@ -236,8 +240,8 @@ async fn report(
     println!(
         "{what}: of {} requests {} failed; the daemon opened {} connections meanwhile ({:.1} a \
          second, at most {} in one), made {} requests in the {:.0?} after ({:.1} a second, at most \
-         {} in one); after the return, the rotation was served within {:.1?}, the Pods were as many \
-         as asked for within {:.1?} and in the load balancers within {:.1?}",
+         {} in one); after the return, the rotation was served within {:.1?}, the endpoints were as \
+         many as asked for within {:.1?} and in the load balancers within {:.1?}",
         load.good + load.failed,
         load.failed,
         opened.all,
@@ -248,7 +252,7 @@ async fn report(
         asked.rate(),
         asked.most,
         times.rotated,
-        times.pods,
+        times.endpoints,
         times.scaled,
     );
     assert_eq!(load.failed, 0, "{what}: {:#?}", load.causes);
@@ -269,6 +273,6 @@ async fn report(
         "{what}: rotated after {:?}",
         times.rotated
     );
-    let followed = times.scaled.saturating_sub(times.pods);
+    let followed = times.scaled.saturating_sub(times.endpoints);
     assert!(followed <= FOLLOWED, "{what}: followed after {followed:?}");
 }

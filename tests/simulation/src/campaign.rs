@@ -24,6 +24,10 @@ pub struct Options {
     #[arg(long, default_value_t = 0, value_name = "S")]
     pub from: u64,
 
+    /// How many gateways there are, of which all but one are left alone [default: one, sometimes two]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub gateways: Option<u16>,
+
     /// Print the history of every seed, also of those that hold
     #[arg(long)]
     pub verbose: bool,
@@ -50,6 +54,15 @@ pub struct Options {
 }
 
 impl Options {
+    /// The plan of `seed`.
+    fn plan(&self, seed: u64) -> Plan {
+        let mut plan = Plan::of(seed);
+        if let Some(gateways) = self.gateways {
+            plan.others = usize::from(gateways).saturating_sub(1);
+        }
+        plan
+    }
+
     /// How many run at once.
     pub(crate) fn jobs(&self) -> usize {
         self.jobs
@@ -88,7 +101,7 @@ pub fn run_all(options: &Options) -> ExitCode {
                     if seed >= end || stop {
                         return;
                     }
-                    let outcome = run(&Plan::of(seed));
+                    let outcome = run(&options.plan(seed));
                     if options.verbose {
                         print(&format!("seed {seed}"), &outcome);
                     }
@@ -175,15 +188,17 @@ fn summary(tally: &Tally, options: &Options, started: Instant) -> ExitCode {
     };
     say(&format!("\nseed {seed} does not hold: {violation}"));
     explain(*seed, violation, options);
+    let gateways = options.gateways;
+    let gateways = gateways.map_or_else(String::new, |count| format!(" --gateways {count}"));
     say(&format!(
-        "again with: cargo xtask sim --seeds 1 --from {seed} --verbose"
+        "again with: cargo xtask sim --seeds 1 --from {seed}{gateways} --verbose"
     ));
     ExitCode::FAILURE
 }
 
 /// Prints the shortest history found that fails as that of `seed` does.
 fn explain(seed: u64, violation: &str, options: &Options) {
-    let plan = Plan::of(seed);
+    let plan = options.plan(seed);
     let kind = kind_of(violation);
     let shortest = if options.no_shrink {
         plan.clone()

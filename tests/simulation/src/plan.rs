@@ -32,6 +32,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Whether the users take everything away in the end.
     pub leave: bool,
+    /// How many more gateways there are that nobody changes.
+    pub others: usize,
 }
 
 impl Plan {
@@ -51,6 +53,7 @@ impl Plan {
             seed,
             steps,
             leave: rng.u8(0..8) == 0,
+            others: usize::from(rng.u8(0..8) == 0),
         }
     }
 
@@ -66,9 +69,17 @@ impl Plan {
         plan
     }
 
+    /// What the users want at first.
+    pub(crate) fn first(&self) -> Wanted {
+        Wanted {
+            others: self.others,
+            ..Wanted::default()
+        }
+    }
+
     /// What the users want in the end.
     pub fn wanted(&self) -> Wanted {
-        let mut wanted = Wanted::default();
+        let mut wanted = self.first();
         for step in &self.steps {
             if let Action::User(change) = &step.action {
                 wanted.change(*change);

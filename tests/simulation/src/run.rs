@@ -176,6 +176,8 @@ impl Run {
 
     async fn all_of(&mut self, plan: &Plan, expected: &str) {
         self.start_all().await;
+        self.wanted = plan.first();
+        self.watchman.want(&self.wanted);
         self.wanted.apply(&self.sim.kube).await.expect("objects");
         for step in &plan.steps {
             self.pass(step.after).await;

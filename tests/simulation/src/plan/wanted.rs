@@ -47,6 +47,9 @@ pub struct Wanted {
     pub internal: Option<Internal>,
     /// How many names the Certificate has; none when there is no Certificate.
     pub names: Option<usize>,
+    /// How many more gateways there are, each with load balancers and a certificate of its own, that
+    /// nobody changes.
+    pub others: usize,
 }
 
 impl Default for Wanted {
@@ -57,6 +60,7 @@ impl Default for Wanted {
             gateway: true,
             internal: Some(FIRST),
             names: Some(2),
+            others: 0,
         }
     }
 }
@@ -90,6 +94,7 @@ impl Wanted {
                 gateway: false,
                 internal: None,
                 names: None,
+                others: self.others,
                 ..Self::default()
             };
             *self = nothing;
@@ -121,6 +126,11 @@ impl Wanted {
                 _ => object,
             };
             apply_object(kube, object).await?;
+        }
+        for number in 0..self.others {
+            for object in another(number) {
+                apply_object(kube, object).await?;
+            }
         }
         Ok(())
     }
@@ -156,6 +166,18 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+/// The objects of one more gateway: the quickstart's under other names. All gateways share its Issuer
+/// and lead to the same backend.
+fn another(number: usize) -> impl Iterator<Item = Value> {
+    let (gateway, site) = (format!("other-{number}"), format!("site-{number}"));
+    let own = [0, 1, 3, 4, 5].map(|index| EXAMPLES[index]);
+    own.into_iter().map(move |yaml| {
+        let yaml = yaml.replace("ingressgateway", &gateway);
+        let yaml = yaml.replace("shop", &site);
+        serde_saphyr::from_str(&yaml).expect("an object")
+    })
 }
 
 fn as_internal(mut object: Value, internal: Internal) -> Value {

@@ -18,15 +18,17 @@ use mock_cloud::{InstanceView, Mark, MemberView, MockCloud};
 
 use super::history;
 use crate::plan::{Change, Wanted};
-use crate::quickstart::INTERNAL;
+use crate::quickstart::{INTERNAL, PUBLIC};
 use crate::sim::{Front, GATEWAY_NAMESPACE, OWNER_TAG};
 use crate::{Side, Sim, World};
 
 const HOST: &str = "shop.example.com";
 const HTTPS_TARGET: u16 = 8443;
+/// The Certificate that users change.
+const CERTIFICATE: &str = "shop";
 /// Where the Certificate keeps what was issued.
 const SECRET: &str = "shop-tls";
-/// More calls to the cloud in [`WINDOW`] than this are a storm.
+/// More calls to the cloud in [`WINDOW`] than this, for each gateway, are a storm.
 const STORM: usize = 400;
 const WINDOW: Duration = Duration::from_mins(10);
 
@@ -156,6 +158,11 @@ impl Watchman {
         self.seen().epoch += 1;
     }
 
+    /// What the users want at first.
+    pub(super) fn want(&self, wanted: &Wanted) {
+        self.seen().wanted = *wanted;
+    }
+
     /// The users change something.
     pub(crate) fn users(&self, change: Change, wanted: &Wanted) {
         let pods = self.world.proxies();
@@ -166,8 +173,17 @@ impl Watchman {
         match change {
             Change::DeleteGateway => {
                 // The other load balancer leads to the same proxies.
-                seen.leaving.extend(all.map(|(uid, _)| uid));
-                seen.doomed.extend(pods);
+                let both = all.filter(|(_, name)| [PUBLIC, INTERNAL].contains(&name.as_str()));
+                seen.leaving.extend(both.map(|(uid, _)| uid));
+                seen.doomed
+                    .extend(pods.into_iter().filter(|pod| is_shop(pod)));
+            }
+            Change::ApplyGateway if wanted.internal.is_some() => {
+                for (uid, name) in all {
+                    if name == INTERNAL {
+                        seen.leaving.remove(&uid);
+                    }
+                }
             }
             Change::DeleteSecret => {
                 seen.without_secret = true;
@@ -259,6 +275,9 @@ impl Watchman {
         let certificates: Api<Certificate> = Api::namespaced(kube, GATEWAY_NAMESPACE);
         let mut certificates = self.watched(certificates);
         while let Some(certificate) = certificates.next().await {
+            if certificate.name_any() != CERTIFICATE {
+                continue;
+            }
             let status = certificate.status.unwrap_or_default();
             let served = conditions::get(&status.conditions, SERVED)
                 .filter(|served| served.status == "True")
@@ -270,7 +289,8 @@ impl Watchman {
             };
             history::line(format!("certificate {serial} is said to be served"));
             self.seen().without_secret = false;
-            for proxy in self.world.running() {
+            let proxies = self.world.running().into_iter();
+            for proxy in proxies.filter(|proxy| is_shop(&proxy.pod)) {
                 let since = self.seen().dark.get(&proxy.pod).copied();
                 let responses = self.seen().shown.get(&proxy.pod).map(|(count, _)| *count);
                 if let Some(since) = since
@@ -352,11 +372,12 @@ impl Watchman {
     fn call(&self, replica: usize, action: &str) {
         history::line(format!("replica {replica}: cloud {action}"));
         let now = self.clock.elapsed();
-        let (holder, calls) = {
+        let (holder, calls, gateways) = {
             let mut seen = self.seen();
             seen.calls.push(now);
             seen.calls.retain(|at| now.saturating_sub(*at) < WINDOW);
-            (seen.holder.clone(), seen.calls.len())
+            let gateways = seen.wanted.others + 1;
+            (seen.holder.clone(), seen.calls.len(), gateways)
         };
         if let Some((holder, since)) = holder
             && holder != format!("replica-{replica}")
@@ -366,7 +387,7 @@ impl Watchman {
                 "replica {replica} calls {action} while {holder} leads"
             ));
         }
-        if calls > STORM {
+        if calls > STORM * gateways {
             self.violated(format!("{calls} calls to the cloud within {WINDOW:?}"));
         }
     }
@@ -531,6 +552,11 @@ impl Watchman {
         self.seen().places.insert(der, place);
         Some(place)
     }
+}
+
+/// Whether a Pod is of the gateway that users change.
+fn is_shop(pod: &str) -> bool {
+    pod.starts_with(PUBLIC)
 }
 
 /// The port of the proxies behind a port of the quickstart's load balancers.

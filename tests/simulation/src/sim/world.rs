@@ -277,7 +277,7 @@ impl World {
 
     fn validate(&self, host: &str, path: &str) -> Result<Fetched, String> {
         let inventory = self.cloud.get().ok_or("there is no cloud")?.inventory();
-        let mut public = inventory.instances.iter().filter(|instance| {
+        let public = inventory.instances.iter().filter(|instance| {
             let listener = instance.listener(80);
             // Names lead to this cluster's load balancers, whatever else the account has.
             instance.internet
@@ -287,12 +287,19 @@ impl World {
                     .is_some_and(|cluster| cluster == CLUSTER)
                 && listener.is_some_and(|listener| listener.status == ListenerStatus::Running)
         });
-        let address = public
-            .next()
-            .ok_or_else(|| format!("no address is known for {host}"))?;
-        let address = SocketAddr::new(address.address, 80);
-        let (status, body) = self.request(address, host, path)?;
-        Ok(Fetched { status, body })
+        // A name leads to the gateway that serves it, which is the one that knows an answer.
+        let mut found = Err(format!("no address is known for {host}"));
+        for instance in public {
+            let answer = self.request(SocketAddr::new(instance.address, 80), host, path);
+            let known = matches!(&answer, Ok((status, _)) if *status != 404);
+            if known || found.is_err() {
+                found = answer;
+            }
+            if known {
+                break;
+            }
+        }
+        found.map(|(status, body)| Fetched { status, body })
     }
 }
 
