@@ -45,12 +45,16 @@ pub(crate) struct Watchman {
 
 /// A call to the cloud that is under way, and how things were before it.
 struct Begun {
-    action: String,
+    mark: Mark,
+    before: Before,
+}
+
+/// Who took connections at one moment.
+struct Before {
     epoch: u64,
     reachable: BTreeMap<Front, BTreeSet<String>>,
     /// The members of groups that took connections, by group.
     open: BTreeMap<String, BTreeSet<String>>,
-    mark: Mark,
 }
 
 #[derive(Default)]
@@ -84,6 +88,8 @@ struct Seen {
     dark: BTreeMap<String, Duration>,
     /// The serial that was last said to be served everywhere.
     served: Option<String>,
+    /// How things were at the last look.
+    last: Option<Before>,
     /// When the last calls to the cloud were.
     calls: Vec<Duration>,
 }
@@ -339,11 +345,8 @@ impl Watchman {
                     this.call(replica, action);
                     if write {
                         let begun = Begun {
-                            action: action.to_owned(),
-                            epoch: this.seen().epoch,
-                            reachable: this.world.reachable(),
-                            open: this.members(|member| member.weight > 0),
                             mark: ledger.mark(),
+                            before: this.before(),
                         };
                         before.insert(number, begun);
                     }
@@ -359,8 +362,8 @@ impl Watchman {
                                 call.outcome
                             ));
                         }
-                        this.compare(&begun);
-                        this.was_drained(&begun);
+                        this.compare(action, &begun.before);
+                        this.was_drained(action, &begun.before);
                     }
                 }
                 Side::After => {}
@@ -392,14 +395,21 @@ impl Watchman {
         }
     }
 
-    /// A call took no listener its last backend that takes connections.
-    fn compare(&self, begun: &Begun) {
-        let Begun {
-            action,
+    fn before(&self) -> Before {
+        Before {
+            epoch: self.seen().epoch,
+            reachable: self.world.reachable(),
+            open: self.members(|member| member.weight > 0),
+        }
+    }
+
+    /// No listener lost its last backend that takes connections.
+    fn compare(&self, action: &str, before: &Before) {
+        let Before {
             epoch,
             reachable: before,
             ..
-        } = begun;
+        } = before;
         let after = self.world.reachable();
         let proxies = self.world.running();
         let (excused, wanted, leaving, services, without_secret) = {
@@ -449,19 +459,18 @@ impl Watchman {
             .collect()
     }
 
-    /// A call removed no backend that still took connections.
-    fn was_drained(&self, begun: &Begun) {
-        if self.seen().epoch != begun.epoch {
+    /// No backend was removed that still took connections.
+    fn was_drained(&self, action: &str, before: &Before) {
+        if self.seen().epoch != before.epoch {
             return;
         }
         let after = self.members(|_| true);
-        for (group, open) in &begun.open {
+        for (group, open) in &before.open {
             // A group that nobody wants goes as a whole.
             let Some(after) = after.get(group) else {
                 continue;
             };
             if let Some(member) = open.difference(after).next() {
-                let action = &begun.action;
                 self.violated(format!(
                     "{action} removed {member} from {group} without a drain"
                 ));
@@ -484,6 +493,13 @@ impl Watchman {
         self.look_at_groups(&inventory.instances);
         self.look_at_foreign(&inventory.instances);
         self.look_at_proxies();
+        // Also by calls whose answer nobody waited for. Drained it can be within a moment: a Pod that
+        // was long told to leave.
+        let now = self.before();
+        let last = self.seen().last.replace(now);
+        if let Some(last) = last {
+            self.compare("something", &last);
+        }
     }
 
     /// Nothing was made twice whose making takes no token.
