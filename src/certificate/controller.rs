@@ -36,7 +36,8 @@ const SERVED_CHECK: Duration = Duration::from_mins(10);
 /// How often a certificate that was issued is tried to be stored.
 const STORE_TRIES: u32 = 5;
 /// How long to wait before a look at a Certificate that somebody wrote while we worked on it.
-const CONFLICT_WAIT: Duration = Duration::from_millis(100);
+/// Their write wakes us, unless we are behind: then this bounds how often we ask.
+const CONFLICT_WAIT: Duration = Duration::from_secs(1);
 
 /// Gets, renews and follows certificates.
 #[derive(Clone)]

@@ -84,7 +84,7 @@ fn is_watch<B>(request: &Request<B>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     query
         .split('&')
-        .any(|pair| matches!(pair, "watch=true" | "watch=1" | "follow=true"))
+        .any(|pair| matches!(pair, "watch=true" | "watch=1"))
 }
 
 #[cfg(test)]

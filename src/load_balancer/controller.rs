@@ -161,23 +161,23 @@ impl Controller {
         if deleting && !service.finalizers().iter().any(|held| held == FINALIZER) {
             return Ok(None);
         }
-        let (wanted, unused) = if deleting {
-            (None, Vec::new())
-        } else {
-            let (wanted, unused) = self.desired(service).await?;
-            (Some(wanted), unused)
-        };
+        let (mut wanted, mut unused) = self.wanted(service).await?;
         if !deleting {
             self.hold(service, true).await?;
         }
         let owner = OwnerKey::new(service.uid().unwrap_or_default());
         let (mut record, mut source) = self.current(service, &owner).await?;
-        let now = self.outside.clock.now();
+        let mut now = self.outside.clock.now();
         let mut plan = plan(wanted.as_ref(), &record.observed, now);
         if plan.stops_backends(&record.observed) && matches!(source, Source::Record) {
             // What others did in the cloud since it was read can have left these as the last that
             // take connections.
             (record, source) = self.read(service, &owner, Some(record)).await?;
+        }
+        if matches!(source, Source::Cloud(_)) {
+            // A look takes as long as the cloud likes, and others can be ready by now.
+            (wanted, unused) = self.wanted(service).await?;
+            now = self.outside.clock.now();
             plan = gatewright_core::plan(wanted.as_ref(), &record.observed, now);
         }
         if let Source::Cloud(Some(before)) = &source {
@@ -311,7 +311,12 @@ impl Controller {
         Ok(())
     }
 
-    async fn desired(&self, service: &Service) -> Result<(Desired, Vec<String>), Failed> {
+    /// What its load balancer should be, by the endpoints of this moment, and the annotations that say
+    /// nothing; none for a Service that goes away.
+    async fn wanted(&self, service: &Service) -> Result<(Option<Desired>, Vec<String>), Failed> {
+        if service.metadata.deletion_timestamp.is_some() {
+            return Ok((None, Vec::new()));
+        }
         let namespace = service.namespace().unwrap_or_default();
         let slices: Api<EndpointSlice> = Api::namespaced(self.outside.kube.clone(), &namespace);
         let selector = format!("{SERVICE_NAME}={}", service.name_any());
@@ -321,7 +326,9 @@ impl Controller {
             .items;
         let loopback = self.outside.network.pods == AddressMap::Loopback;
         let interface_of = |ip: IpAddr| loopback.then(|| laptop_interface(ip));
-        desired(service, Some(&slices), &interface_of).map_err(Failed::Invalid)
+        let (wanted, unused) =
+            desired(service, Some(&slices), &interface_of).map_err(Failed::Invalid)?;
+        Ok((Some(wanted), unused))
     }
 
     /// Puts our finalizer on or takes it off.

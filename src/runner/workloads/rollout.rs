@@ -46,16 +46,16 @@ pub(super) fn next(room: Room, sets: &[SetState]) -> Vec<(String, usize)> {
     let coming = current.wanted.saturating_sub(current.ready);
     // Never below what is needed, even if all that comes is late.
     let mut spare = all.saturating_sub(needed + coming);
-    let mut left: Vec<(usize, usize)> = Vec::new();
+    let mut left = Vec::new();
     for set in sets.iter().filter(|set| !set.current) {
         let unready = set.wanted.saturating_sub(set.ready).min(spare);
         spare -= unready;
-        left.push((set.wanted - unready, set.ready));
+        left.push(set.wanted - unready);
     }
     let ready: usize = sets.iter().map(|set| set.ready.min(set.wanted)).sum();
     let mut spare_ready = ready.saturating_sub(needed).min(spare);
     let old = sets.iter().filter(|set| !set.current).zip(left);
-    old.filter_map(|(set, (wanted, _))| {
+    old.filter_map(|(set, wanted)| {
         let fewer = wanted.min(spare_ready);
         spare_ready -= fewer;
         (wanted - fewer != set.wanted).then(|| (set.name.clone(), wanted - fewer))

@@ -109,6 +109,7 @@ pub fn run_all(options: &Options) -> ExitCode {
                     tally.done += 1;
                     tally.virtual_time += outcome.virtual_time;
                     if let Some(violation) = outcome.violation {
+                        warn(&format!("seed {seed}: {}", first_line(&violation)));
                         tally.failed.insert(seed, violation);
                     }
                     progress(&tally, options, started);
@@ -178,8 +179,7 @@ fn summary(tally: &Tally, options: &Options, started: Instant) -> ExitCode {
     ));
     if options.keep_going {
         for (seed, violation) in &tally.failed {
-            let first = violation.lines().next().unwrap_or_default();
-            say(&format!("  seed {seed}: {first}"));
+            say(&format!("  seed {seed}: {}", first_line(violation)));
         }
     }
     let Some((seed, violation)) = tally.failed.first_key_value() else {
@@ -222,8 +222,7 @@ fn explain(seed: u64, violation: &str, options: &Options) {
 
 /// A violation without what differs from run to run.
 pub fn kind_of(violation: &str) -> String {
-    let first = violation.lines().next().unwrap_or_default();
-    let words = first.split_whitespace().take(4);
+    let words = first_line(violation).split_whitespace().take(4);
     let plain = words.map(|word| {
         word.chars()
             .filter(|letter| letter.is_alphabetic())
@@ -239,6 +238,16 @@ pub(crate) fn print(title: &str, outcome: &Outcome) {
         text.push('\n');
     }
     say(&text);
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// Tells of a failure at once: a long run may be ended before it tells of all.
+fn warn(text: &str) {
+    // Nobody reads it.
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
 pub(crate) fn say(text: &str) {

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use gatewright_simulation::{Action, Change, Edit, Plan, Step, run};
+use gatewright_simulation::{Action, Change, CloudFault, Edit, Plan, Step, run};
 
 fn plan(steps: impl IntoIterator<Item = (u64, Action)>, leave: bool) -> Plan {
     let steps = steps.into_iter().map(|(seconds, action)| Step {
@@ -59,6 +59,25 @@ fn what_others_did_in_the_cloud_is_seen_before_a_backend_leaves() {
 #[test]
 fn a_certificate_that_is_deleted_while_it_is_issued_leaves_no_secret() {
     holds(&plan([(60, Action::User(Change::Rotate))], true));
+}
+
+/// Backends left on the word of slices that were read before a look which took long: new Pods had the
+/// addresses of those that went.
+#[test]
+fn who_is_ready_after_a_slow_look_stays() {
+    let slow = Action::Cloud(
+        "DescribeLoadBalancers",
+        CloudFault::Slow(Duration::from_secs(17)),
+        1,
+    );
+    holds(&plan(
+        [
+            (60, Action::User(Change::DeleteGateway)),
+            (4, slow),
+            (13, Action::User(Change::ApplyGateway)),
+        ],
+        false,
+    ));
 }
 
 /// The next creation repeated the token of the one that was gone, and got its id, for ever.

@@ -43,6 +43,30 @@ fn nothing_to_change_means_no_steps() {
 }
 
 #[test]
+fn only_a_backend_that_takes_connections_is_stopped() {
+    let mut cloud = running(&gateway(&[1, 2]));
+    let grown = plan(Some(&gateway(&[1, 2, 3])), &cloud.observed, noon());
+    assert!(!grown.stops_backends(&cloud.observed), "{grown:?}");
+    let smaller = gateway(&[1]);
+    let drained = plan(Some(&smaller), &cloud.observed, noon());
+    assert!(drained.stops_backends(&cloud.observed), "{drained:?}");
+    let mut until = noon();
+    while !cloud
+        .observed
+        .load_balancer
+        .iter()
+        .flat_map(|held| &held.groups)
+        .all(|group| group.backends.len() == 1)
+    {
+        let next = plan(Some(&smaller), &cloud.observed, until);
+        let first = until == noon();
+        assert_eq!(next.stops_backends(&cloud.observed), first, "{next:?}");
+        cloud.apply_all(&next);
+        until = later(3_600);
+    }
+}
+
+#[test]
 fn a_replaced_pod_is_added_before_the_old_one_drains_and_leaves_last() {
     let mut cloud = running(&gateway(&[1, 2]));
     let desired = gateway(&[2, 3]);
