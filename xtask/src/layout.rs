@@ -73,7 +73,10 @@ pub(crate) fn survey(root: &Path) -> Result<Report> {
 }
 
 fn file(path: &Path, stem: &str, text: &str, report: &mut Report) {
-    let in_tests = stem == "tests" || path.iter().any(|part| part == "tests" || part == "benches");
+    // What tests stand on is code like any other: `tests/src`, `tests/simulation/src`.
+    let mut kinds = path.iter().rev();
+    let kind = kinds.find(|part| ["src", "tests", "benches"].iter().any(|kind| part == kind));
+    let in_tests = stem == "tests" || kind.is_some_and(|kind| kind != "src");
     if stem == "mod" {
         report.broken.push(format!(
             "{}: name it after its folder instead",

@@ -29,6 +29,8 @@ pub(crate) struct Workspace {
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) tests: Vec<String>,
+    /// Whether it serves this repository alone: a program for it, or its tests.
+    pub(crate) is_tool: bool,
 }
 
 impl Workspace {
@@ -94,7 +96,7 @@ impl Workspace {
             .as_array()
             .into_iter()
             .flatten()
-            .filter_map(package)
+            .filter_map(|value| package(&self.root, value))
             .collect();
         packages.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(packages)
@@ -119,7 +121,9 @@ impl Workspace {
     }
 }
 
-fn package(value: &Value) -> Option<Package> {
+fn package(root: &Path, value: &Value) -> Option<Package> {
+    let manifest = Path::new(value["manifest_path"].as_str()?);
+    let place = manifest.strip_prefix(root).unwrap_or(manifest);
     let tests = value["targets"]
         .as_array()
         .into_iter()
@@ -134,6 +138,7 @@ fn package(value: &Value) -> Option<Package> {
     Some(Package {
         name: value["name"].as_str()?.to_owned(),
         tests,
+        is_tool: place.starts_with("xtask") || place.starts_with("tests"),
     })
 }
 
