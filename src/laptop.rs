@@ -185,6 +185,27 @@ impl Laptop {
         })
     }
 
+    /// A world for tests of one part: in memory, on a paused clock, the kinds installed.
+    #[cfg(test)]
+    pub(crate) async fn in_memory() -> Self {
+        let layout = Layout {
+            directory: None,
+            port_shift: 0,
+            access_key: AccessKey {
+                id: "id".into(),
+                secret: "secret".into(),
+            },
+            certificate_lifetime: Duration::from_hours(24),
+            audit_interval: Duration::from_hours(1),
+        };
+        let start = jiff::Timestamp::from_second(1_893_456_000).unwrap_or_default();
+        let seams = (Clock::starting_at(start), Random::seeded(1), Tasks::new());
+        let laptop = Self::start(layout, None, None, seams).await;
+        let laptop = laptop.expect("a laptop in memory");
+        laptop.prepare().await.expect("the kinds");
+        laptop
+    }
+
     /// A client of the embedded API server, without a socket.
     pub fn client(&self) -> kube::Client {
         kube::Client::new(self.kube.service(), "default")

@@ -1,33 +1,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gatewright_seams::{Clock, Random, Tasks};
+use gatewright_seams::Tasks;
 use http::Method;
 use local_kube::{Fault, Matching};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::laptop::{Laptop, Layout, NAMESPACE};
+use crate::laptop::{Laptop, NAMESPACE};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-async fn world() -> Laptop {
-    let layout = Layout {
-        directory: None,
-        port_shift: 0,
-        access_key: mock_cloud::AccessKey {
-            id: "id".into(),
-            secret: "secret".into(),
-        },
-        certificate_lifetime: Duration::from_hours(24),
-        audit_interval: Duration::from_hours(1),
-    };
-    let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse().unwrap());
-    let seams = (clock, Random::seeded(1), Tasks::new());
-    let laptop = Laptop::start(layout, None, None, seams).await.unwrap();
-    laptop.prepare().await.unwrap();
-    laptop
-}
 
 /// A replica, and how many writers it has.
 struct Replica {
@@ -92,7 +74,7 @@ async fn pass(laptop: &Laptop, seconds: u32, a: &Replica, b: &Replica) {
 
 #[tokio::test(start_paused = true)]
 async fn one_of_two_writes_and_both_know_where_it_answers() {
-    let laptop = world().await;
+    let laptop = Laptop::in_memory().await;
     let a = Replica::start(&laptop, "a", laptop.client());
     laptop.clock.sleep(SECOND).await;
     let b = Replica::start(&laptop, "b", laptop.client());
@@ -106,7 +88,7 @@ async fn one_of_two_writes_and_both_know_where_it_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn the_next_one_writes_when_the_lease_of_a_dead_one_has_run_out() {
-    let laptop = world().await;
+    let laptop = Laptop::in_memory().await;
     let a = Replica::start(&laptop, "a", laptop.client());
     laptop.clock.sleep(SECOND).await;
     let b = Replica::start(&laptop, "b", laptop.client());
@@ -121,7 +103,7 @@ async fn the_next_one_writes_when_the_lease_of_a_dead_one_has_run_out() {
 
 #[tokio::test(start_paused = true)]
 async fn who_cannot_renew_stops_before_another_may_begin() {
-    let laptop = world().await;
+    let laptop = Laptop::in_memory().await;
     let a = Replica::start(&laptop, "a", laptop.client());
     laptop.clock.sleep(SECOND).await;
     let b = Replica::start(&laptop, "b", laptop.client());
@@ -144,7 +126,7 @@ async fn who_cannot_renew_stops_before_another_may_begin() {
 /// Others count from the write: an answer that comes after the deadline gives no term.
 #[tokio::test(start_paused = true)]
 async fn a_hold_whose_answer_came_late_is_renewed_before_anything_is_written() {
-    let laptop = world().await;
+    let laptop = Laptop::in_memory().await;
     let (inner, clock) = (laptop.kube.service(), laptop.clock);
     let slow = tower::service_fn(move |request: http::Request<kube::client::Body>| {
         let inner = inner.clone();

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use gatewright_crds::conditions;
 use gatewright_crds::istio_gateway::{GatewayState, IstioGateway};
-use gatewright_seams::{Clock, Random, Tasks};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams};
@@ -11,24 +10,12 @@ use serde_json::json;
 use super::{Controller, Deployment, READY, Secret, Service, Settings};
 use crate::identity::Identity;
 use crate::kubernetes::apply;
-use crate::laptop::{Laptop, Layout};
+use crate::laptop::Laptop;
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_outside_of_its_namespace_is_refused_and_gets_no_children() {
-    let layout = Layout {
-        directory: None,
-        port_shift: 0,
-        access_key: mock_cloud::AccessKey {
-            id: "id".into(),
-            secret: "secret".into(),
-        },
-        certificate_lifetime: Duration::from_hours(24),
-        audit_interval: Duration::from_hours(1),
-    };
-    let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse().unwrap());
-    let seams = (clock, Random::seeded(1), Tasks::new());
-    let laptop = Laptop::start(layout, None, None, seams).await.unwrap();
-    laptop.prepare().await.unwrap();
+    let laptop = Laptop::in_memory().await;
+    let clock = laptop.clock;
     let outside = laptop.outside(laptop.tasks.child()).unwrap();
     let settings = Settings {
         proxy_image: "proxy:1".into(),

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use gatewright_crds::conditions;
 use gatewright_crds::istio::{Gateway, VirtualService};
-use gatewright_seams::{Clock, Random, Tasks};
 use gatewright_xds::{ResourceType, Store};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
@@ -13,7 +12,7 @@ use serde_json::json;
 
 use super::*;
 use crate::kubernetes::apply;
-use crate::laptop::{Laptop, Layout};
+use crate::laptop::Laptop;
 use crate::outside::Network;
 
 /// Of a paused clock: far more than anything here needs.
@@ -29,22 +28,9 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        let layout = Layout {
-            directory: None,
-            port_shift: 0,
-            access_key: mock_cloud::AccessKey {
-                id: "id".into(),
-                secret: "secret".into(),
-            },
-            certificate_lifetime: Duration::from_hours(24),
-            audit_interval: Duration::from_hours(1),
-        };
-        let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse().unwrap());
-        let seams = (clock, Random::seeded(1), Tasks::new());
-        let laptop = Laptop::start(layout, None, None, seams).await.unwrap();
-        laptop.prepare().await.unwrap();
+        let laptop = Laptop::in_memory().await;
         let world = Self {
-            store: Store::new(clock),
+            store: Store::new(laptop.clock),
             id: GatewayId::new("istio-system", "edge").unwrap(),
             laptop,
         };
