@@ -421,7 +421,8 @@ impl Sim {
         let credentials = Credentials::new(ACCESS_KEY.0, ACCESS_KEY.1);
         let endpoint = "http://slb.gatewright.test".parse().expect("a url");
         let options = ClientOptions::new(credentials, REGION, endpoint);
-        let random = self.laptop.random.clone();
+        // Each of its own: the cloud refuses a nonce that it has seen.
+        let random = self.laptop.random.child(&self.laptop.random.hex(8));
         let client = Client::new(
             options,
             self.laptop.cloud_transport(),

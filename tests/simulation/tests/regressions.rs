@@ -22,6 +22,7 @@ fn plan(steps: impl IntoIterator<Item = (u64, Action)>, leave: bool) -> Plan {
 fn holds(plan: &Plan) {
     let outcome = run(plan);
     let history = outcome.history.join("\n");
+    assert!(!history.contains("not done"), "{history}");
     assert!(
         outcome.violation.is_none(),
         "{}\n{history}",
