@@ -17,7 +17,7 @@ use crate::{Outcome, Plan, crashes, run, shrink};
 #[command(name = "cargo xtask sim", max_term_width = 100)]
 pub struct Options {
     /// How many histories, one a seed
-    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
 
     /// The first seed
