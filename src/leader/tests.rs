@@ -72,12 +72,18 @@ async fn pass(laptop: &Laptop, seconds: u32, a: &Replica, b: &Replica) {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn one_of_two_writes_and_both_know_where_it_answers() {
+/// Two replicas, of which the first has had the time to take the Lease.
+async fn two_replicas() -> (Laptop, Replica, Replica) {
     let laptop = Laptop::in_memory().await;
     let a = Replica::start(&laptop, "a", laptop.client());
     laptop.clock.sleep(SECOND).await;
     let b = Replica::start(&laptop, "b", laptop.client());
+    (laptop, a, b)
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_two_writes_and_both_know_where_it_answers() {
+    let (laptop, a, b) = two_replicas().await;
     pass(&laptop, 60, &a, &b).await;
     assert!(a.writes() && !b.writes());
     for replica in [&a, &b] {
@@ -88,10 +94,7 @@ async fn one_of_two_writes_and_both_know_where_it_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn the_next_one_writes_when_the_lease_of_a_dead_one_has_run_out() {
-    let laptop = Laptop::in_memory().await;
-    let a = Replica::start(&laptop, "a", laptop.client());
-    laptop.clock.sleep(SECOND).await;
-    let b = Replica::start(&laptop, "b", laptop.client());
+    let (laptop, a, b) = two_replicas().await;
     pass(&laptop, 10, &a, &b).await;
     a.tasks.cancel();
     pass(&laptop, 12, &a, &b).await;
@@ -103,10 +106,7 @@ async fn the_next_one_writes_when_the_lease_of_a_dead_one_has_run_out() {
 
 #[tokio::test(start_paused = true)]
 async fn who_cannot_renew_stops_before_another_may_begin() {
-    let laptop = Laptop::in_memory().await;
-    let a = Replica::start(&laptop, "a", laptop.client());
-    laptop.clock.sleep(SECOND).await;
-    let b = Replica::start(&laptop, "b", laptop.client());
+    let (laptop, a, b) = two_replicas().await;
     pass(&laptop, 10, &a, &b).await;
     let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
     laptop.kube.faults().next(renewals, Fault::CutBefore, 1_000);

@@ -56,6 +56,16 @@ async fn start() -> (LocalKube, Client) {
     start_on(Storage::Memory, &Tasks::new()).await
 }
 
+/// The ConfigMap `a`, just made.
+async fn with_config(client: Client) -> (Api<ConfigMap>, ConfigMap) {
+    let api: Api<ConfigMap> = Api::default_namespaced(client);
+    let made = api
+        .create(&PostParams::default(), &config("a", "1"))
+        .await
+        .unwrap();
+    (api, made)
+}
+
 fn object<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
     serde_json::from_value(value).unwrap()
 }

@@ -154,11 +154,7 @@ async fn watchers_miss_nothing(api: &Api<ConfigMap>) {
 #[tokio::test(start_paused = true)]
 async fn metadata_alone_is_read_listed_and_watched() {
     let (_local, client) = start().await;
-    let api: Api<ConfigMap> = Api::default_namespaced(client);
-    let made = api
-        .create(&PostParams::default(), &config("a", "1"))
-        .await
-        .unwrap();
+    let (api, made) = with_config(client).await;
     assert_eq!(
         api.get_metadata("a").await.unwrap().metadata.uid,
         made.metadata.uid

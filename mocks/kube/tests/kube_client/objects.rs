@@ -5,11 +5,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn objects_are_created_read_changed_and_deleted() {
     let (local, client) = start().await;
-    let api: Api<ConfigMap> = Api::default_namespaced(client);
-    let made = api
-        .create(&PostParams::default(), &config("a", "1"))
-        .await
-        .unwrap();
+    let (api, made) = with_config(client).await;
     assert!(made.uid().is_some() && made.creation_timestamp().is_some());
     let again = api
         .create(&PostParams::default(), &config("a", "1"))
@@ -46,11 +42,7 @@ async fn objects_are_created_read_changed_and_deleted() {
 #[tokio::test(start_paused = true)]
 async fn a_write_that_changes_nothing_keeps_the_revision() {
     let (_local, client) = start().await;
-    let api: Api<ConfigMap> = Api::default_namespaced(client);
-    let made = api
-        .create(&PostParams::default(), &config("a", "1"))
-        .await
-        .unwrap();
+    let (api, made) = with_config(client).await;
     let patch = Patch::Merge(json!({"data": {"key": "1"}}));
     let same = api
         .patch("a", &PatchParams::default(), &patch)

@@ -5,11 +5,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a_watch_resumes_where_it_ended_and_expires_with_the_history() {
     let (local, client) = start().await;
-    let api: Api<ConfigMap> = Api::default_namespaced(client);
-    let made = api
-        .create(&PostParams::default(), &config("a", "1"))
-        .await
-        .unwrap();
+    let (api, made) = with_config(client).await;
     let from = made.resource_version().unwrap();
     api.create(&PostParams::default(), &config("b", "1"))
         .await
@@ -66,10 +62,7 @@ async fn objects_that_leave_a_selector_are_deleted_for_its_watch() {
 #[tokio::test(start_paused = true)]
 async fn a_streaming_watcher_survives_cut_watches_and_lost_history() {
     let (local, client) = start().await;
-    let api: Api<ConfigMap> = Api::default_namespaced(client);
-    api.create(&PostParams::default(), &config("a", "1"))
-        .await
-        .unwrap();
+    let (api, _) = with_config(client).await;
     let stream = watcher(api.clone(), watcher::Config::default().streaming_lists());
     let mut stream = std::pin::pin!(stream);
     let mut seen = Vec::new();
