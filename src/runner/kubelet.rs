@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::leftovers;
 use super::pod::{self, Exit};
 use super::{NODE, Runner};
+use crate::kubernetes::is_ready;
 
 /// How long Pods get to stop when the runner itself stops; they do not drain then.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -60,6 +61,8 @@ impl Addresses {
 
 struct Running {
     exit: watch::Sender<Exit>,
+    /// Whether the API server holds the Pod as ready.
+    held: watch::Sender<bool>,
     tasks: Tasks,
 }
 
@@ -114,14 +117,23 @@ pub(super) async fn run(runner: Runner, bound: Bound) {
                         running.exit.send_replace(Exit::Drain(grace));
                         continue;
                     }
-                } else if pods.contains_key(&uid) {
+                } else if let Some(running) = pods.get(&uid) {
+                    running.held.send_replace(is_ready(&pod));
                     continue;
                 }
                 let (exit, told) = watch::channel(Exit::No);
+                let (held, seen) = watch::channel(is_ready(&pod));
                 let tasks = group.child();
-                let task = pod::run(runner.clone(), addresses.clone(), pod, tasks.clone(), told);
+                let task = pod::run(
+                    runner.clone(),
+                    addresses.clone(),
+                    pod,
+                    tasks.clone(),
+                    seen,
+                    told,
+                );
                 tasks.spawn_graceful("pod", task);
-                pods.insert(uid, Running { exit, tasks });
+                pods.insert(uid, Running { exit, held, tasks });
             }
             Event::Delete(pod) => {
                 if let Some(running) = pod.uid().and_then(|uid| pods.remove(&uid)) {

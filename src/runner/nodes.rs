@@ -1,4 +1,4 @@
-//! Nodes as a kubelet keeps them: registered once, with capacity, and alive by their Leases.
+//! Nodes as a kubelet keeps them: registered with capacity, and alive by their Leases.
 
 use std::time::Duration;
 
@@ -20,19 +20,8 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Registers the node `name` and keeps it alive until the tasks are cancelled.
 pub(super) async fn run(runner: Runner, name: String) {
-    let mut registered = false;
     loop {
-        let done = if registered {
-            Ok(())
-        } else {
-            register(&runner, &name).await
-        };
-        let done = match done {
-            Ok(()) => renew(&runner, &name).await,
-            failed => failed,
-        };
-        registered = done.is_ok();
-        let pause = match done {
+        let pause = match keep(&runner, &name).await {
             Ok(()) => RENEWAL,
             Err(error) => {
                 tracing::debug!(node = name, %error, "local runner: node");
@@ -48,6 +37,23 @@ pub(super) async fn run(runner: Runner, name: String) {
             return;
         }
     }
+}
+
+/// One beat. Kubernetes takes a node that it has not heard of for a while for dead, and leaves it to
+/// the kubelet to say otherwise: with the API server away, its controllers may notice that only after
+/// the node is heard of again.
+async fn keep(runner: &Runner, name: &str) -> kube::Result<()> {
+    let nodes: Api<Node> = Api::all(runner.kube.clone());
+    if !nodes.get_opt(name).await?.is_some_and(|node| is_up(&node)) {
+        register(runner, name).await?;
+    }
+    renew(runner, name).await
+}
+
+fn is_up(node: &Node) -> bool {
+    let conditions = node.status.iter().filter_map(|status| status.conditions.as_ref());
+    let mut ready = conditions.flatten().filter(|held| held.type_ == "Ready");
+    ready.any(|held| held.status == "True")
 }
 
 async fn register(runner: &Runner, name: &str) -> kube::Result<()> {

@@ -67,6 +67,8 @@ struct PodRun {
     tasks: Tasks,
     restarts: i32,
     started: Option<Time>,
+    /// Whether the API server holds the Pod as ready.
+    held: watch::Receiver<bool>,
 }
 
 /// Runs `pod` until it is told to end.
@@ -75,6 +77,7 @@ pub(super) async fn run(
     addresses: Addresses,
     pod: Pod,
     tasks: Tasks,
+    held: watch::Receiver<bool>,
     mut exit: watch::Receiver<Exit>,
 ) {
     if pod.metadata.deletion_timestamp.is_some() {
@@ -98,6 +101,7 @@ pub(super) async fn run(
         tasks,
         restarts: 0,
         started: None,
+        held,
     };
     let told = this.live(&mut exit).await;
     addresses.give_back(address);
@@ -323,9 +327,10 @@ impl PodRun {
         Ok(rendered.join(config.file_name().unwrap_or_default()))
     }
 
-    /// Reports readiness whenever it flips, and keeps volumes equal to their sources.
-    async fn watch_over(&self, envoy: bool) -> std::convert::Infallible {
-        let clock = &self.runner.clock;
+    /// Reports readiness whenever it flips or is held otherwise, and keeps volumes equal to their
+    /// sources.
+    async fn watch_over(&mut self, envoy: bool) -> std::convert::Infallible {
+        let clock = self.runner.clock;
         let mut ready = false;
         let mut failures = 0;
         let mut reported = None;
@@ -333,6 +338,13 @@ impl PodRun {
         let resumed = self.restarts == 0 && is_ready(&self.pod);
         let grace = clock.elapsed() + RESUME_GRACE;
         loop {
+            // Kubernetes' node lifecycle controller writes Pods of a node that it has not heard of
+            // for a while as unready, and leaves the way back to the kubelet.
+            if self.held.has_changed().unwrap_or(false)
+                && *self.held.borrow_and_update() != ready
+            {
+                reported = None;
+            }
             let held_back = resumed && !ready && reported.is_none() && clock.elapsed() < grace;
             if !held_back && reported != Some(ready) && self.report(ready, None).await {
                 reported = Some(ready);
@@ -341,7 +353,7 @@ impl PodRun {
                 .sleep(if ready { READY_POLL } else { READINESS_POLL })
                 .await;
             let admin = SocketAddr::new(self.local, ADMIN_PORT);
-            if !envoy || admin_get(clock, admin, "/ready").await.is_ok() {
+            if !envoy || admin_get(&clock, admin, "/ready").await.is_ok() {
                 (ready, failures) = (true, 0);
             } else {
                 failures += 1;

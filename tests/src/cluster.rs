@@ -19,8 +19,9 @@ use gatewright_seams::{AddressMap, Clock, Random, Tasks};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use mock_cloud::{AccessKey, DataPlane, MockCloud};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 
 pub use control_plane::ControlPlane;
 pub use gate::Gate;
@@ -29,7 +30,7 @@ use process::Directory;
 pub use process::{Process, gatewright, tool};
 
 use crate::stages::{Ground, quickstart_document};
-use crate::{Client, EXAMPLES, INTERNAL, Load, LoadOptions, PUBLIC, envoy, log};
+use crate::{ACCESS_KEY, Client, EXAMPLES, INTERNAL, Load, LoadOptions, PUBLIC, envoy, log};
 
 /// Added to the ports of load balancers.
 const PORT_SHIFT: u16 = 8000;
@@ -37,9 +38,8 @@ const XDS_PORT: u16 = 15012;
 const CHALLENGE_PORT: u16 = 8089;
 const ADMIN_PORT: u16 = 8088;
 /// The user that the daemon is to the API server.
-pub const DAEMON_USER: &str = "system:serviceaccount:gatewright-system:gatewright";
+const DAEMON_USER: &str = "system:serviceaccount:gatewright-system:gatewright";
 const NODES: [&str; 2] = ["node-a", "node-b"];
-const ACCESS_KEY: (&str, &str) = ("test-key", "test-secret");
 /// What may be slow on a busy machine.
 const LIMIT: Duration = Duration::from_mins(2);
 
@@ -53,9 +53,15 @@ pub struct Cluster {
     pub daemon: Process,
     /// Between the daemon and the API server.
     pub gate: Gate,
+    /// What of the daemon's log is written.
+    log: String,
+    /// How often a daemon was started.
+    lives: usize,
+    /// Where the cloud is.
+    endpoint: SocketAddr,
     tasks: Tasks,
     _directory: Directory,
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Cluster {
@@ -64,6 +70,14 @@ impl Cluster {
     /// # Panics
     /// A part does not start within two minutes.
     pub async fn start() -> Self {
+        Self::start_logging("info,gatewright=debug").await
+    }
+
+    /// As [`Cluster::start`], with what the daemon is to log.
+    ///
+    /// # Panics
+    /// As [`Cluster::start`].
+    pub async fn start_logging(filter: &str) -> Self {
         log();
         let slot = Slot::find().expect("a free range of loopback addresses");
         let directory = Directory::make("cluster", slot.number());
@@ -126,7 +140,9 @@ impl Cluster {
         )
         .await;
         let gate = Gate::start(clock, beside(&slot, 2), control_plane.api_server()).await;
-        let daemon = start_daemon(&control_plane, &gate, &pebble, &slot, endpoint);
+        let log = control_plane.directory().join("gatewright-1.log");
+        let command = daemon(&control_plane, &gate, &pebble, &slot, endpoint, filter);
+        let daemon = Process::start(command, log);
         Self {
             clock,
             control_plane,
@@ -134,10 +150,58 @@ impl Cluster {
             pebble,
             daemon,
             gate,
+            log: filter.into(),
+            lives: 1,
+            endpoint,
             tasks,
             _directory: directory,
-            _slot: slot,
+            slot,
         }
+    }
+
+    /// Kills the daemon, as a crash of its machine does.
+    pub async fn kill_daemon(&mut self) {
+        self.daemon.kill().await;
+    }
+
+    /// Starts the daemon again, as a cluster does with one that ended.
+    pub fn start_daemon(&mut self) {
+        self.lives += 1;
+        let (slot, filter) = (&self.slot, &self.log);
+        let command = daemon(
+            &self.control_plane,
+            &self.gate,
+            &self.pebble,
+            slot,
+            self.endpoint,
+            filter,
+        );
+        self.daemon = Process::start(command, self.daemon_log_file(self.lives));
+    }
+
+    /// All that daemons have said, over all lives.
+    pub fn daemon_log(&self) -> String {
+        let lives = (1..=self.lives).map(|life| self.daemon_log_file(life));
+        lives
+            .map(|file| std::fs::read_to_string(file).expect("a log"))
+            .collect()
+    }
+
+    fn daemon_log_file(&self, life: usize) -> PathBuf {
+        let directory = self.control_plane.directory();
+        directory.join(format!("gatewright-{life}.log"))
+    }
+
+    /// The daemon's requests so far, as the API server has them in its audit log. A watch is told
+    /// twice: when it is answered and when it ends.
+    pub fn daemon_requests(&self) -> Vec<Value> {
+        let log = self.control_plane.audit_log();
+        let events = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap_or_default());
+        events
+            .filter(|event| event["user"]["username"] == DAEMON_USER)
+            .collect()
     }
 
     pub fn kube(&self) -> kube::Client {
@@ -163,8 +227,8 @@ impl Cluster {
     /// An object is refused, or nothing is served in time.
     pub async fn quickstart(&mut self) {
         let directory = self.pebble.directory_url();
-        let (gateway, rest) = EXAMPLES.split_at(2);
-        self.apply(gateway).await;
+        let rest = &EXAMPLES[2..];
+        self.apply_gateway().await;
         let public = self.address(PUBLIC, 80).await;
         self.pebble.resolve_everything_to(public.ip()).await;
         let rest: Vec<String> = rest
@@ -174,6 +238,14 @@ impl Cluster {
         let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
         self.apply(&rest).await;
         self.wait_served("shop").await;
+    }
+
+    /// Applies those objects of the quickstart that make load balancers and proxies.
+    ///
+    /// # Panics
+    /// One is refused.
+    pub async fn apply_gateway(&self) {
+        self.apply(&EXAMPLES[..2]).await;
     }
 
     async fn apply(&self, documents: &[&str]) {
@@ -279,7 +351,7 @@ impl Cluster {
     /// # Panics
     /// It fails, or does not end within two minutes.
     pub async fn gatewright(&self, arguments: &[&str]) -> String {
-        let mut command = tokio::process::Command::new(gatewright());
+        let mut command = Command::new(gatewright());
         command
             .args(arguments)
             .arg("--kubeconfig")
@@ -361,15 +433,17 @@ fn kubeconfig_through(gate: &Gate, control_plane: &ControlPlane) -> PathBuf {
     path
 }
 
-fn start_daemon(
+/// The daemon as a cluster would run it.
+fn daemon(
     control_plane: &ControlPlane,
     gate: &Gate,
     pebble: &Pebble,
     slot: &Slot,
     cloud: SocketAddr,
-) -> Process {
+    filter: &str,
+) -> Command {
     let own = |port: u16| SocketAddr::new(slot.daemon().into(), port).to_string();
-    let mut command = tokio::process::Command::new(gatewright());
+    let mut command = Command::new(gatewright());
     command
         .arg("run")
         .arg("--kubeconfig")
@@ -390,8 +464,8 @@ fn start_daemon(
         .args(["--challenge-listen", &own(CHALLENGE_PORT)])
         .args(["--challenge-address", &own(CHALLENGE_PORT)])
         .args(["--admin-listen", &own(ADMIN_PORT)])
-        .args(["--log", "info,gatewright=debug"])
+        .args(["--log", filter])
         .env("ALIBABA_CLOUD_ACCESS_KEY_ID", ACCESS_KEY.0)
         .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", ACCESS_KEY.1);
-    Process::start(command, control_plane.directory().join("gatewright.log"))
+    command
 }

@@ -1,6 +1,7 @@
 //! The life of the quickstart in stages, on any ground: the steps are written once, and after each
 //! of them the objects in the API server are what a stored file says.
 
+pub mod deaths;
 mod render;
 mod stored;
 
@@ -98,11 +99,7 @@ pub async fn live(ground: &Ground) {
 /// As [`live`].
 pub async fn leave(ground: &Ground) {
     ground.delete().await;
-    ground
-        .wait("an empty cloud", async || {
-            ground.cloud.inventory().is_empty().then_some(())
-        })
-        .await;
+    ground.wait_empty_cloud().await;
     ground.compare("deleted").await;
 }
 
@@ -143,15 +140,40 @@ impl Ground {
 
     /// As [`Ground::compare`], with what the API server answered to requests of this stage.
     async fn compare_with(&self, stage: &str, answers: &[String]) {
+        self.store(stage, answers).await;
+        self.equal(stage, answers, |text| text).await;
+    }
+
+    /// Writes the stored file, if that is asked for and this is the ground that may.
+    async fn store(&self, stage: &str, answers: &[String]) {
         if self.writes && stored::is_asked_for() {
             let text = self.settled(answers).await;
             stored::write(stage, &text);
         }
-        let wanted = stored::read(stage);
+    }
+
+    /// As [`Ground::compare`], but for what depends on when a daemon died: the events that it told,
+    /// and at how many places it saw a certificate when it looked last.
+    async fn compare_objects(&self, stage: &str) {
+        self.equal(stage, &[], |text| {
+            let documents = text.split_inclusive("---\n");
+            let objects = documents.filter(|held| !held.starts_with("kind: events\n"));
+            let lines = objects.flat_map(str::lines).map(|line| {
+                let seen = line.split_once(" was seen at ");
+                seen.map_or(line, |(before, _count)| before)
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        })
+        .await;
+    }
+
+    /// Waits until what `part` takes of the objects is as stored, and stays so for a while.
+    async fn equal(&self, stage: &str, answers: &[String], part: impl Fn(String) -> String) {
+        let wanted = part(stored::read(stage));
         let end = self.clock.elapsed() + self.limit;
         let mut equal_since = None;
         loop {
-            let found = render(&self.kube, answers).await;
+            let found = part(render(&self.kube, answers).await);
             let now = self.clock.elapsed();
             if found == wanted {
                 let since = *equal_since.get_or_insert(now);
@@ -212,6 +234,13 @@ impl Ground {
                     })
             });
             (all && inventory.instances.len() == 2).then_some(())
+        })
+        .await;
+    }
+
+    async fn wait_empty_cloud(&self) {
+        self.wait("an empty cloud", async || {
+            self.cloud.inventory().is_empty().then_some(())
         })
         .await;
     }

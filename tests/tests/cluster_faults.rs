@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use control_plane::Role;
 use gatewright_tests::stages::Ground;
-use gatewright_tests::{Cluster, DAEMON_USER, Load};
+use gatewright_tests::{Cluster, Load};
 use jiff::Timestamp;
-use serde_json::Value;
 
 /// How long the daemon's requests are counted at least after the control plane is back.
 const AFTERMATH: Duration = Duration::from_secs(20);
@@ -157,18 +156,14 @@ impl Counted {
 
     /// The daemon's requests since `since`, as the API server has them in its audit log.
     fn requests(cluster: &Cluster, since: &Moment) -> Self {
-        let log = cluster.control_plane.audit_log();
         let mut seen = BTreeSet::new();
         let mut at = Vec::new();
-        for line in log.lines() {
-            let event: Value = serde_json::from_str(line).unwrap_or_default();
-            let of_daemon = event["user"]["username"] == DAEMON_USER;
+        for event in cluster.daemon_requests() {
             let received = event["requestReceivedTimestamp"].as_str();
             let received: Option<Timestamp> = received.and_then(|text| text.parse().ok());
-            let Some(received) = received.filter(|at| of_daemon && *at >= since.wall) else {
+            let Some(received) = received.filter(|at| *at >= since.wall) else {
                 continue;
             };
-            // A watch is told twice: when it is answered and when it ends.
             if seen.insert(event["auditID"].to_string()) {
                 let after = received.duration_since(since.wall).as_secs();
                 at.push(u64::try_from(after).unwrap());

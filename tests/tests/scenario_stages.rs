@@ -1,28 +1,53 @@
 //! The life of the quickstart on the embedded API server and a virtual clock: after each stage the
-//! objects are what is stored. `cluster_stages` compares the real control plane with the same files.
+//! objects are what is stored. `cluster_stages` and `cluster_deaths` compare the real control plane
+//! with the same files.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step is a failed test"
+)]
 
 use std::time::Duration;
 
 use gatewright::laptop::apply_yaml;
-use gatewright_tests::stages::{self, Ground};
+use gatewright_tests::stages::{self, Ground, deaths};
 use gatewright_tests::{EXAMPLES, Sim};
 
-#[tokio::test(start_paused = true)]
-async fn the_objects_of_every_stage_are_as_stored_on_the_embedded_server() {
-    let sim = Sim::start().await;
-    for yaml in EXAMPLES {
-        let yaml = stages::quickstart_document(yaml);
-        let applied = apply_yaml(&sim.kube, &yaml).await;
-        assert!(applied.is_ok(), "{applied:?}");
-    }
-    let ground = Ground {
+fn ground(sim: &Sim) -> Ground {
+    Ground {
         kube: sim.kube.clone(),
         clock: *sim.clock(),
         cloud: sim.laptop.cloud.clone(),
         limit: Duration::from_mins(10),
         writes: true,
-    };
+    }
+}
+
+async fn apply(sim: &Sim, documents: &[&str]) {
+    for yaml in documents {
+        let yaml = stages::quickstart_document(yaml);
+        apply_yaml(&sim.kube, &yaml).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_objects_of_every_stage_are_as_stored_on_the_embedded_server() {
+    let sim = Sim::start().await;
+    apply(&sim, &EXAMPLES).await;
+    let ground = ground(&sim);
     stages::live(&ground).await;
     stages::leave(&ground).await;
+    sim.pass(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_objects_are_the_same_when_the_daemon_dies_at_every_call() {
+    let mut sim = Sim::start().await;
+    let ground = ground(&sim);
+    deaths::create(&ground, &mut sim, async |sim: &Sim| {
+        apply(sim, &EXAMPLES).await;
+    })
+    .await;
+    deaths::live(&ground, &mut sim).await;
+    deaths::leave(&ground, &mut sim).await;
     sim.pass(Duration::from_secs(1)).await;
 }
