@@ -14,6 +14,9 @@ use control_plane::Role;
 use gatewright_tests::stages::Ground;
 use gatewright_tests::{Cluster, Load};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
 
 /// How long the daemon's requests are counted at least after the control plane is back.
 const AFTERMATH: Duration = Duration::from_secs(20);
@@ -42,6 +45,7 @@ async fn no_fault_of_the_control_plane_is_seen_by_traffic_or_answered_with_a_sto
     the_api_server_is_away_for_a_minute(&mut cluster).await;
     etcd_stands_still(&mut cluster).await;
     watches_are_cut(&mut cluster).await;
+    a_node_is_taken_for_dead(&mut cluster).await;
 
     cluster.stop().await;
 }
@@ -109,6 +113,42 @@ async fn watches_are_cut(cluster: &mut Cluster) {
         times,
     )
     .await;
+}
+
+/// What the node lifecycle controller writes when it has not heard of a node for a while, as it does
+/// after an outage that cut it off longer than the node: the kubelet says otherwise, and the proxy
+/// that was never away gets its traffic back.
+async fn a_node_is_taken_for_dead(cluster: &mut Cluster) {
+    let (ground, load) = (cluster.ground(), cluster.small_load().await);
+    let proxy = ground.proxies().await.remove(0);
+    let pods: Api<Pod> = Api::namespaced(cluster.kube(), "istio-system");
+    let node = pods.get(&proxy).await.unwrap().spec.unwrap().node_name;
+    let nodes: Api<Node> = Api::all(cluster.kube());
+    let params = PatchParams::default();
+    let unready = |status: &str| {
+        let condition = json!({ "type": "Ready", "status": status, "reason": "NodeStatusUnknown" });
+        Patch::Strategic(json!({ "status": { "conditions": [condition] } }))
+    };
+    let node = node.unwrap();
+    nodes
+        .patch_status(&node, &params, &unready("Unknown"))
+        .await
+        .unwrap();
+    pods.patch_status(&proxy, &params, &unready("False"))
+        .await
+        .unwrap();
+    let up = async || {
+        let conditions = nodes.get(&node).await.ok()?.status?.conditions?;
+        let mut ready = conditions.iter().filter(|held| held.type_ == "Ready");
+        ready.any(|held| held.status == "True").then_some(())
+    };
+    ground.wait("the node up", up).await;
+    ground.wait_proxies(3).await;
+    ground.wait_endpoints(3).await;
+    ground.wait_balanced(3).await;
+    load.wait_good(80).await;
+    let load = load.stop().await;
+    assert_eq!(load.failed, 0, "of {}: {:#?}", load.good, load.causes);
 }
 
 /// When something was, on both clocks that tell of it.
