@@ -51,7 +51,10 @@ async fn keep(runner: &Runner, name: &str) -> kube::Result<()> {
 }
 
 fn is_up(node: &Node) -> bool {
-    let conditions = node.status.iter().filter_map(|status| status.conditions.as_ref());
+    let conditions = node
+        .status
+        .iter()
+        .filter_map(|status| status.conditions.as_ref());
     let mut ready = conditions.flatten().filter(|held| held.type_ == "Ready");
     ready.any(|held| held.status == "True")
 }

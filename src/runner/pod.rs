@@ -340,9 +340,7 @@ impl PodRun {
         loop {
             // Kubernetes' node lifecycle controller writes Pods of a node that it has not heard of
             // for a while as unready, and leaves the way back to the kubelet.
-            if self.held.has_changed().unwrap_or(false)
-                && *self.held.borrow_and_update() != ready
-            {
+            if self.held.has_changed().unwrap_or(false) && *self.held.borrow_and_update() != ready {
                 reported = None;
             }
             let held_back = resumed && !ready && reported.is_none() && clock.elapsed() < grace;

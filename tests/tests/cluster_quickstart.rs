@@ -150,7 +150,10 @@ fn the_daemon_was_refused_nothing(cluster: &Cluster) {
         assert!(!refused || namespace, "{}", event["requestURI"]);
     }
     let count = requests.len();
-    assert!(count > 50, "the audit log has {count} requests of the daemon");
+    assert!(
+        count > 50,
+        "the audit log has {count} requests of the daemon"
+    );
 }
 
 async fn deletion_leaves_nothing(cluster: &mut Cluster) {

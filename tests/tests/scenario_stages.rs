@@ -1,10 +1,7 @@
 //! The life of the quickstart on the embedded API server and a virtual clock: after each stage the
 //! objects are what is stored. `cluster_stages` and `cluster_deaths` compare the real control plane
 //! with the same files.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed step is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::time::Duration;
 

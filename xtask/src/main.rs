@@ -87,6 +87,9 @@ enum Task {
         /// With --mutants: look for seeds that find them and write these into the files
         #[arg(long, requires = "mutants")]
         find: bool,
+        /// All that CI runs: the deliberate bugs, 1,000 seeds, and a death at every request
+        #[arg(long, conflicts_with_all = ["mutants", "args"])]
+        ci: bool,
         /// Passed on, for example -- --seeds 1000 --from 0
         #[arg(
             trailing_var_arg = true,
@@ -149,10 +152,15 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Sim {
             mutants,
             find,
+            ci,
             args,
         } => {
-            let selection = mutants.map(|names| sim::Selection { names, find });
-            sim::run(&workspace, selection.as_ref(), &args)
+            let what = match mutants {
+                Some(names) => sim::What::Mutants(sim::Selection { names, find }),
+                None if ci => sim::What::Ci,
+                None => sim::What::Histories(args),
+            };
+            sim::run(&workspace, &what)
         }
         Task::Bench { args } => bench::run(&workspace, &args),
         Task::Cluster { command } => cluster::run(&workspace, &command),

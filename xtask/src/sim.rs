@@ -2,7 +2,7 @@
 
 mod mutants;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 
@@ -10,22 +10,49 @@ use crate::workspace::{Workspace, exit_code};
 
 pub(crate) use mutants::Selection;
 
-/// Builds the simulation and runs it with `args`, or with `selection` checks that it finds the
-/// deliberate bugs.
-pub(crate) fn run(
-    workspace: &Workspace,
-    selection: Option<&Selection>,
-    args: &[String],
-) -> Result<ExitCode> {
-    if let Some(selection) = selection {
-        return mutants::run(workspace, selection);
+/// What of it CI runs, after the deliberate bugs.
+const CI: [&[&str]; 2] = [&["--seeds", "1000"], &["--crashes"]];
+
+/// What is simulated.
+pub(crate) enum What {
+    /// What the program is told by these arguments.
+    Histories(Vec<String>),
+    /// The deliberate bugs: whether they are found.
+    Mutants(Selection),
+    /// All that CI runs.
+    Ci,
+}
+
+/// Builds the simulation and runs it.
+pub(crate) fn run(workspace: &Workspace, what: &What) -> Result<ExitCode> {
+    match what {
+        What::Histories(args) => {
+            let mut command = workspace.cargo("run");
+            command
+                .args(["--quiet", "--profile", "sim"])
+                .args(["--package", "gatewright-simulation", "--"])
+                .args(args);
+            succeed(&mut command)
+        }
+        What::Mutants(selection) => mutants::run(&mutants::build(workspace)?, selection),
+        What::Ci => {
+            // One program for all: with no mutant chosen it is the simulation as it is, and a
+            // second one would take minutes to build.
+            let built = mutants::build(workspace)?;
+            if mutants::run(&built, &Selection::default())? != ExitCode::SUCCESS {
+                return Ok(ExitCode::FAILURE);
+            }
+            for args in CI {
+                if succeed(built.command(None).args(args))? != ExitCode::SUCCESS {
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
     }
-    let status = workspace
-        .cargo("run")
-        .args(["--quiet", "--profile", "sim"])
-        .args(["--package", "gatewright-simulation", "--"])
-        .args(args)
-        .status()
-        .context("starting the simulation")?;
+}
+
+fn succeed(command: &mut Command) -> Result<ExitCode> {
+    let status = command.status().context("starting the simulation")?;
     Ok(exit_code(status))
 }

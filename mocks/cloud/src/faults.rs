@@ -101,7 +101,9 @@ impl Faults {
     pub fn scripted(&self) -> Vec<(String, Fault)> {
         self.with(|scripts| {
             let scripts = scripts.iter();
-            scripts.map(|held| (held.action.clone(), held.fault.clone())).collect()
+            scripts
+                .map(|held| (held.action.clone(), held.fault.clone()))
+                .collect()
         })
     }
 

@@ -1,6 +1,7 @@
 //! The life of the quickstart with a daemon that is killed at every kind of call that changes
 //! something, before and after its effect: the objects are those of the undisturbed stages, and no
 //! call is made while there is nothing to do.
+#![expect(clippy::print_stdout, reason = "each death is named in the output")]
 
 use std::time::Duration;
 
@@ -146,7 +147,10 @@ pub async fn leave(ground: &Ground, daemon: &mut impl Daemon) {
     for call in ledger.entries().iter().filter(|call| call.write) {
         let known = [&CREATION[..], &SCALE_OUT, &SCALE_IN, &DELETION].concat();
         let action = call.action.as_str();
-        assert!(known.contains(&action), "the daemon did not die at {action}");
+        assert!(
+            known.contains(&action),
+            "the daemon did not die at {action}"
+        );
     }
 }
 

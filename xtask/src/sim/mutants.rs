@@ -9,7 +9,8 @@ mod mutant;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,25 +38,51 @@ pub(crate) struct Selection {
     pub(crate) find: bool,
 }
 
-/// Builds the mutants and sees that each is found by its seed, or with `find` looks for one.
-pub(crate) fn run(workspace: &Workspace, selection: &Selection) -> Result<ExitCode> {
-    let all = mutant::load(&workspace.root().join(mutant::FOLDER))?;
+/// All mutants, and the simulation built with them in it.
+pub(crate) struct Built {
+    mutants: Vec<Mutant>,
+    /// Where they are stored.
+    folder: PathBuf,
+    hunt: Hunt,
+}
+
+impl Built {
+    /// Starts the simulation with the mutant of this name active, or with none.
+    pub(crate) fn command(&self, name: Option<&str>) -> Command {
+        self.hunt.command(name)
+    }
+}
+
+/// Builds the simulation with all mutants in it.
+pub(crate) fn build(workspace: &Workspace) -> Result<Built> {
+    let folder = workspace.root().join(mutant::FOLDER);
+    let mutants = mutant::load(&folder)?;
+    eprintln!("building {} mutants", mutants.len());
+    let program = copy::build(workspace, &mutants)?;
+    let hunt = Hunt { program };
+    Ok(Built {
+        mutants,
+        folder,
+        hunt,
+    })
+}
+
+/// Sees that each mutant is found by its seed, or with `find` looks for one.
+pub(crate) fn run(built: &Built, selection: &Selection) -> Result<ExitCode> {
+    let (all, hunt) = (&built.mutants, &built.hunt);
     for name in &selection.names {
         if !all.iter().any(|held| held.name == *name) {
             bail!("there is no mutant {name} in {}", mutant::FOLDER);
         }
     }
-    eprintln!("building {} mutants", all.len());
-    let program = copy::build(workspace, &all)?;
     let chosen =
         |held: &&Mutant| selection.names.is_empty() || selection.names.contains(&held.name);
     let chosen: Vec<&Mutant> = all.iter().filter(chosen).collect();
-    let hunt = Hunt { program };
     let outcomes = side_by_side(&chosen, |held| {
         let outcome = if selection.find {
-            find(workspace, &hunt, held)
+            find(&built.folder, hunt, held)
         } else {
-            check(&hunt, held)
+            check(hunt, held)
         };
         match &outcome {
             Ok(found) => eprintln!("{:<40} seed {:>4}: {}", held.name, found.seed, found.says),
@@ -108,7 +135,7 @@ fn check(hunt: &Hunt, held: &Mutant) -> Result<Found> {
 }
 
 /// The first seed that finds the mutant and does so each time, written into its file.
-fn find(workspace: &Workspace, hunt: &Hunt, held: &Mutant) -> Result<Found> {
+fn find(folder: &Path, hunt: &Hunt, held: &Mutant) -> Result<Found> {
     let mut from = 0;
     while from < SEEDS {
         let Some(found) = hunt.run(Some(&held.name), from, SEEDS - from)? else {
@@ -124,7 +151,7 @@ fn find(workspace: &Workspace, hunt: &Hunt, held: &Mutant) -> Result<Found> {
                     .is_some_and(|again| again.is_like(&found));
         }
         if same {
-            let path = workspace.root().join(mutant::FOLDER).join(held.file_name());
+            let path = folder.join(held.file_name());
             let text = Mutant {
                 found: Some(found.clone()),
                 ..held.clone()

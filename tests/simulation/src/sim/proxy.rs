@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gatewright_xds::proto::envoy::config::cluster::v3::Cluster;
 use gatewright_xds::proto::envoy::config::core;
@@ -49,6 +49,8 @@ pub(crate) struct ModelProxy {
     identity: GatewayId,
     group: GatewayId,
     held: Mutex<BTreeMap<ResourceKey, Resource>>,
+    /// The listeners among them, read once: they are looked at far more often than they change.
+    listeners: Mutex<Arc<[Opened]>>,
     dark: AtomicBool,
     /// How many responses it has taken.
     responses: AtomicU64,
@@ -63,6 +65,7 @@ impl ModelProxy {
             identity,
             group,
             held: Mutex::default(),
+            listeners: Mutex::default(),
             dark: AtomicBool::new(false),
             responses: AtomicU64::new(0),
             live: watch::Sender::new(false),
@@ -180,6 +183,11 @@ impl ModelProxy {
         };
         send(stream, ack);
         if response.kind() == ResourceType::Listener {
+            let read = self.read_listeners();
+            *self
+                .listeners
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = read;
             let wanted = self.wanted();
             for (kind, before, now) in [
                 (ResourceType::Secret, &named.secrets, &wanted.secrets),
@@ -203,22 +211,25 @@ impl ModelProxy {
     /// What the listeners name.
     fn wanted(&self) -> Named {
         let mut named = Named::default();
-        for listener in self.listeners() {
-            for chain in &listener.filter_chains {
-                named.secrets.extend(secret_of(chain));
-                named.routes.extend(route_of(chain));
-            }
+        for chain in self.listeners().iter().flat_map(|held| &held.chains) {
+            named.secrets.extend(chain.secret.clone());
+            named.routes.extend(chain.route.clone());
         }
         named
     }
 
-    fn listeners(&self) -> Vec<Listener> {
+    fn listeners(&self) -> Arc<[Opened]> {
+        let listeners = self.listeners.lock();
+        Arc::clone(&listeners.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn read_listeners(&self) -> Arc<[Opened]> {
         let held = self.held();
         let listeners = held
             .iter()
             .filter(|((kind, _), _)| *kind == ResourceType::Listener);
         listeners
-            .map(|(_, resource)| resource.decode().expect("a listener"))
+            .map(|(_, resource)| Opened::read(&resource.decode().expect("a listener")))
             .collect()
     }
 
@@ -230,36 +241,36 @@ impl ModelProxy {
         Some(resource.decode().expect("a resource of its kind"))
     }
 
-    /// The chains of the listener at `port`. Envoy opens it only when its secrets are there.
-    fn chains(&self, port: u16) -> Option<Vec<FilterChain>> {
+    /// Does `look` with the chains of the listener at `port`. Envoy opens it only when its secrets are
+    /// there.
+    fn at<T>(&self, port: u16, look: impl FnOnce(&[Chain]) -> T) -> Option<T> {
         if self.is_dark() {
             return None;
         }
-        let listener = self
-            .listeners()
-            .into_iter()
-            .find(|l| port_of(l) == Some(port))?;
-        let warm = listener
-            .filter_chains
+        let listeners = self.listeners();
+        let listener = listeners.iter().find(|held| held.port == Some(port))?;
+        let held = self.held();
+        let mut secrets = listener
+            .chains
             .iter()
-            .filter_map(secret_of)
-            .all(|name| {
-                self.resource::<Secret>(ResourceType::Secret, &name)
-                    .is_some()
-            });
-        warm.then_some(listener.filter_chains)
+            .filter_map(|chain| chain.secret.as_deref());
+        let warm = secrets.all(|name| held.contains_key(&(ResourceType::Secret, name.into())));
+        drop(held);
+        warm.then(|| look(&listener.chains))
     }
 
     /// Whether connections to `port` are taken.
     pub(crate) fn listens(&self, port: u16) -> bool {
-        self.chains(port).is_some()
+        self.at(port, |_| ()).is_some()
     }
 
     /// The leaf certificate (DER) that a client sees at `port` when it asks for `server_name`.
     pub(crate) fn leaf(&self, port: u16, server_name: &str) -> Result<Vec<u8>, String> {
-        let chains = self.chains(port).ok_or("connection refused")?;
-        let chain = chain_for(&chains, server_name).ok_or("no filter chain takes the name")?;
-        let name = secret_of(chain).ok_or("not a tls port")?;
+        let name = self.at(port, |chains| {
+            let chain = chain_for(chains, server_name).ok_or("no filter chain takes the name")?;
+            chain.secret.clone().ok_or("not a tls port")
+        });
+        let name = name.ok_or("connection refused")??;
         let secret: Secret = self
             .resource(ResourceType::Secret, &name)
             .ok_or("no certificate")?;
@@ -280,12 +291,14 @@ impl ModelProxy {
 
     /// What happens with `GET http://host/path` at `port`.
     pub(super) fn get(&self, port: u16, host: &str, path: &str) -> Result<Answer, String> {
-        let chains = self.chains(port).ok_or("connection refused")?;
-        let chain = chains.first().ok_or("no filter chain")?;
-        if secret_of(chain).is_some() {
-            return Err("plain http at a tls port".into());
-        }
-        let name = route_of(chain).ok_or("no routes")?;
+        let name = self.at(port, |chains| {
+            let chain = chains.first().ok_or("no filter chain")?;
+            if chain.secret.is_some() {
+                return Err("plain http at a tls port");
+            }
+            chain.route.clone().ok_or("no routes")
+        });
+        let name = name.ok_or("connection refused")??;
         let Some(routes) = self.resource::<RouteConfiguration>(ResourceType::Route, &name) else {
             return Ok(Answer::NotFound);
         };
@@ -320,6 +333,39 @@ impl ModelProxy {
             return None;
         };
         port_of_address(endpoint.address.as_ref()?)
+    }
+}
+
+/// A listener.
+struct Opened {
+    port: Option<u16>,
+    chains: Vec<Chain>,
+}
+
+/// A filter chain of a listener.
+struct Chain {
+    /// The names for which it is taken; any when there are none.
+    names: Vec<String>,
+    secret: Option<String>,
+    route: Option<String>,
+}
+
+impl Opened {
+    fn read(listener: &Listener) -> Self {
+        let chains = listener.filter_chains.iter().map(|chain| {
+            let taken = chain.filter_chain_match.as_ref();
+            Chain {
+                names: taken
+                    .map(|held| held.server_names.clone())
+                    .unwrap_or_default(),
+                secret: secret_of(chain),
+                route: route_of(chain),
+            }
+        });
+        Self {
+            port: port_of(listener),
+            chains: chains.collect(),
+        }
     }
 }
 
@@ -378,15 +424,8 @@ fn route_of(chain: &FilterChain) -> Option<String> {
 
 /// The chain whose names take `server_name`: an exact one first, then a wildcard, then the one
 /// without names.
-fn chain_for<'a>(chains: &'a [FilterChain], server_name: &str) -> Option<&'a FilterChain> {
-    let names = |chain: &FilterChain| {
-        chain
-            .filter_chain_match
-            .as_ref()
-            .map(|held| held.server_names.clone())
-            .unwrap_or_default()
-    };
-    let with = |wanted: &dyn Fn(&[String]) -> bool| chains.iter().find(|held| wanted(&names(held)));
+fn chain_for<'a>(chains: &'a [Chain], server_name: &str) -> Option<&'a Chain> {
+    let with = |wanted: &dyn Fn(&[String]) -> bool| chains.iter().find(|held| wanted(&held.names));
     with(&|names| names.iter().any(|name| name == server_name))
         .or_else(|| with(&|names| names.iter().any(|name| matches(name, server_name))))
         .or_else(|| with(&<[String]>::is_empty))

@@ -13,16 +13,22 @@ pub(super) struct Hunt {
 }
 
 impl Hunt {
-    /// Runs `count` seeds from `from` on, up to the first that does not hold, with the mutant of
-    /// this name.
-    pub(super) fn run(&self, name: Option<&str>, from: u64, count: u64) -> Result<Option<Found>> {
+    /// Starts the program with the mutant of this name active, or with none.
+    pub(super) fn command(&self, name: Option<&str>) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(["--jobs", "1", "--no-shrink"]);
-        command.args(["--from", &from.to_string(), "--seeds", &count.to_string()]);
         command.env_remove(VARIABLE);
         if let Some(name) = name {
             command.env(VARIABLE, name);
         }
+        command
+    }
+
+    /// Runs `count` seeds from `from` on, up to the first that does not hold, with the mutant of
+    /// this name.
+    pub(super) fn run(&self, name: Option<&str>, from: u64, count: u64) -> Result<Option<Found>> {
+        let mut command = self.command(name);
+        command.args(["--jobs", "1", "--no-shrink"]);
+        command.args(["--from", &from.to_string(), "--seeds", &count.to_string()]);
         let output = command
             .output()
             .with_context(|| format!("starting {}", self.program.display()))?;
