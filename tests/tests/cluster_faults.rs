@@ -31,6 +31,9 @@ const AFTERMATH_RATE: f64 = 25.0;
 /// From the return of the control plane until a rotation that was asked for at once is served, on a
 /// busy machine.
 const ROTATED: Duration = Duration::from_mins(1);
+/// Kubernetes' controllers wait up to a minute before they watch again, and once more when the API
+/// server does not know their roles yet.
+const CONTROLLERS: Duration = Duration::from_mins(4);
 /// From the endpoints being as many as asked for until the load balancers have them. One that leaves
 /// takes ten seconds of drain behind them.
 const FOLLOWED: Duration = Duration::from_secs(45);
@@ -51,7 +54,8 @@ async fn no_fault_of_the_control_plane_is_seen_by_traffic_or_answered_with_a_sto
 }
 
 async fn the_api_server_is_away_for_a_minute(cluster: &mut Cluster) {
-    let (ground, load) = (cluster.ground(), cluster.small_load().await);
+    let (mut ground, load) = (cluster.ground(), cluster.small_load().await);
+    ground.limit = CONTROLLERS;
     let away = cluster.clock.elapsed();
     cluster.control_plane.kill(Role::ApiServer).await;
     // How long it is away is what is tried.
