@@ -6,6 +6,7 @@ mod gate;
 mod pebble;
 mod process;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub struct Cluster {
     /// Between the daemon and the API server.
     pub gate: Gate,
     /// What of the daemon's log is written.
-    log: String,
+    log_filter: String,
     /// How often a daemon was started.
     lives: usize,
     /// Where the cloud is.
@@ -140,7 +141,7 @@ impl Cluster {
         )
         .await;
         let gate = Gate::start(clock, beside(&slot, 2), control_plane.api_server()).await;
-        let log = control_plane.directory().join("gatewright-1.log");
+        let log = daemon_log_file(&control_plane, 1);
         let command = daemon(&control_plane, &gate, &pebble, &slot, endpoint, filter);
         let daemon = Process::start(command, log);
         Self {
@@ -150,7 +151,7 @@ impl Cluster {
             pebble,
             daemon,
             gate,
-            log: filter.into(),
+            log_filter: filter.into(),
             lives: 1,
             endpoint,
             tasks,
@@ -159,7 +160,7 @@ impl Cluster {
         }
     }
 
-    /// Kills the daemon, as a crash of its machine does.
+    /// Kills the daemon where it stands.
     pub async fn kill_daemon(&mut self) {
         self.daemon.kill().await;
     }
@@ -167,7 +168,7 @@ impl Cluster {
     /// Starts the daemon again, as a cluster does with one that ended.
     pub fn start_daemon(&mut self) {
         self.lives += 1;
-        let (slot, filter) = (&self.slot, &self.log);
+        let (slot, filter) = (&self.slot, &self.log_filter);
         let command = daemon(
             &self.control_plane,
             &self.gate,
@@ -176,31 +177,28 @@ impl Cluster {
             self.endpoint,
             filter,
         );
-        self.daemon = Process::start(command, self.daemon_log_file(self.lives));
+        self.daemon = Process::start(command, daemon_log_file(&self.control_plane, self.lives));
     }
 
     /// All that daemons have said, over all lives.
     pub fn daemon_log(&self) -> String {
-        let lives = (1..=self.lives).map(|life| self.daemon_log_file(life));
+        let lives = (1..=self.lives).map(|life| daemon_log_file(&self.control_plane, life));
         lives
             .map(|file| std::fs::read_to_string(file).expect("a log"))
             .collect()
     }
 
-    fn daemon_log_file(&self, life: usize) -> PathBuf {
-        let directory = self.control_plane.directory();
-        directory.join(format!("gatewright-{life}.log"))
-    }
-
-    /// The daemon's requests so far, as the API server has them in its audit log. A watch is told
-    /// twice: when it is answered and when it ends.
+    /// The daemon's requests so far, as the API server has them in its audit log.
     pub fn daemon_requests(&self) -> Vec<Value> {
         let log = self.control_plane.audit_log();
         let events = log
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap_or_default());
+        let mut seen = BTreeSet::new();
         events
             .filter(|event| event["user"]["username"] == DAEMON_USER)
+            // A watch is told twice: when it is answered and when it ends.
+            .filter(|event| seen.insert(event["auditID"].to_string()))
             .collect()
     }
 
@@ -431,6 +429,11 @@ fn kubeconfig_through(gate: &Gate, control_plane: &ControlPlane) -> PathBuf {
     let path = control_plane.directory().join("gate.kubeconfig");
     std::fs::write(&path, through).expect("a kubeconfig");
     path
+}
+
+fn daemon_log_file(control_plane: &ControlPlane, life: usize) -> PathBuf {
+    let directory = control_plane.directory();
+    directory.join(format!("gatewright-{life}.log"))
 }
 
 /// The daemon as a cluster would run it.

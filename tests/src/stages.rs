@@ -140,27 +140,23 @@ impl Ground {
 
     /// As [`Ground::compare`], with what the API server answered to requests of this stage.
     async fn compare_with(&self, stage: &str, answers: &[String]) {
-        self.store(stage, answers).await;
-        self.equal(stage, answers, |text| text).await;
-    }
-
-    /// Writes the stored file, if that is asked for and this is the ground that may.
-    async fn store(&self, stage: &str, answers: &[String]) {
         if self.writes && stored::is_asked_for() {
             let text = self.settled(answers).await;
             stored::write(stage, &text);
         }
+        self.equal(stage, answers, |text| text).await;
     }
 
-    /// As [`Ground::compare`], but for what depends on when a daemon died: the events that it told,
-    /// and at how many places it saw a certificate when it looked last.
+    /// As [`Ground::compare`], but for what depends on when and how often a daemon died: the events
+    /// that it told, how many certificates there were, and at how many places it saw the last one.
     async fn compare_objects(&self, stage: &str) {
         self.equal(stage, &[], |text| {
             let documents = text.split_inclusive("---\n");
             let objects = documents.filter(|held| !held.starts_with("kind: events\n"));
             let lines = objects.flat_map(str::lines).map(|line| {
-                let seen = line.split_once(" was seen at ");
-                seen.map_or(line, |(before, _count)| before)
+                let counted = [" was seen at ", "  revision: "];
+                let mut counted = counted.iter().filter_map(|words| line.split_once(words));
+                counted.next().map_or(line, |(before, _count)| before)
             });
             lines.collect::<Vec<_>>().join("\n")
         })
@@ -206,6 +202,13 @@ impl Ground {
                 return before;
             }
         }
+    }
+
+    /// Whether a new certificate is on its way.
+    async fn is_rotating(&self) -> bool {
+        let held = self.api::<Certificate>().get(CERTIFICATE).await;
+        let status = held.expect("the certificate").status.unwrap_or_default();
+        conditions::is_true(&status.conditions, names::ISSUING)
     }
 
     /// Waits until a revision of the Certificate after `before` is stored and seen served.

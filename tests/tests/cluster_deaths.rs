@@ -22,6 +22,9 @@ async fn deaths_change_nothing_and_no_secret_is_told_on_a_real_control_plane() {
     needles.add_keys(&ground.kube).await;
     deaths::live(&ground, &mut cluster).await;
     needles.add_keys(&ground.kube).await;
+    needles
+        .are_nowhere(&cluster.daemon_log(), &ground.kube)
+        .await;
     deaths::leave(&ground, &mut cluster).await;
 
     assert!(needles.count() > 10, "only {} secrets", needles.count());

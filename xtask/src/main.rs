@@ -155,12 +155,12 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             ci,
             args,
         } => {
-            let what = match mutants {
-                Some(names) => sim::What::Mutants(sim::Selection { names, find }),
-                None if ci => sim::What::Ci,
-                None => sim::What::Histories(args),
+            let work = match mutants {
+                Some(names) => sim::Work::Mutants(sim::Selection { names, find }),
+                None if ci => sim::Work::Ci,
+                None => sim::Work::Histories(args),
             };
-            sim::run(&workspace, &what)
+            sim::run(&workspace, &work)
         }
         Task::Bench { args } => bench::run(&workspace, &args),
         Task::Cluster { command } => cluster::run(&workspace, &command),

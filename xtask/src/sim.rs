@@ -10,11 +10,11 @@ use crate::workspace::{Workspace, exit_code};
 
 pub(crate) use mutants::Selection;
 
-/// What of it CI runs, after the deliberate bugs.
+/// The arguments of CI's runs after the deliberate bugs.
 const CI: [&[&str]; 2] = [&["--seeds", "1000"], &["--crashes"]];
 
-/// What is simulated.
-pub(crate) enum What {
+/// What is run.
+pub(crate) enum Work {
     /// What the program is told by these arguments.
     Histories(Vec<String>),
     /// The deliberate bugs: whether they are found.
@@ -24,9 +24,9 @@ pub(crate) enum What {
 }
 
 /// Builds the simulation and runs it.
-pub(crate) fn run(workspace: &Workspace, what: &What) -> Result<ExitCode> {
-    match what {
-        What::Histories(args) => {
+pub(crate) fn run(workspace: &Workspace, work: &Work) -> Result<ExitCode> {
+    match work {
+        Work::Histories(args) => {
             let mut command = workspace.cargo("run");
             command
                 .args(["--quiet", "--profile", "sim"])
@@ -34,8 +34,8 @@ pub(crate) fn run(workspace: &Workspace, what: &What) -> Result<ExitCode> {
                 .args(args);
             succeed(&mut command)
         }
-        What::Mutants(selection) => mutants::run(&mutants::build(workspace)?, selection),
-        What::Ci => {
+        Work::Mutants(selection) => mutants::run(&mutants::build(workspace)?, selection),
+        Work::Ci => {
             // One program for all: with no mutant chosen it is the simulation as it is, and a
             // second one would take minutes to build.
             let built = mutants::build(workspace)?;

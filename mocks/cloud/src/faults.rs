@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::state::State;
 
 /// What goes wrong with a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
     /// `Throttling.User`, HTTP 400, with `x-acs-retry-after` when given.
@@ -94,16 +94,6 @@ impl Faults {
             scripts
                 .iter()
                 .fold(0_u32, |sum, script| sum.saturating_add(script.times))
-        })
-    }
-
-    /// The calls that are still to fail, each with how: those of one script once.
-    pub fn scripted(&self) -> Vec<(String, Fault)> {
-        self.with(|scripts| {
-            let scripts = scripts.iter();
-            scripts
-                .map(|held| (held.action.clone(), held.fault.clone()))
-                .collect()
         })
     }
 

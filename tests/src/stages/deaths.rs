@@ -26,17 +26,18 @@ const SCALE_IN: [&str; 2] = [
 ];
 /// What removes a load balancer.
 const DELETION: [&str; 1] = ["DeleteLoadBalancer"];
-/// How long the daemon lives each time while a certificate is replaced: from before it has seen the
-/// wish until after the end.
+/// What the ledger says of a call whose answer was lost.
+const LOST: [&str; 2] = ["timeout before", "timeout after"];
+/// How long the daemon lives after each wish for a new certificate.
 const LIVES: [Duration; 6] = [
     Duration::ZERO,
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
     Duration::from_millis(200),
     Duration::from_millis(400),
-    Duration::from_millis(600),
-    Duration::from_millis(900),
-    Duration::from_millis(1_500),
 ];
-/// What a start asks the API server at least: a list or a watch of each kind.
+/// What a start, or the end of every watch, leads to at least: a watch of each kind.
 const REQUESTS_OF_A_START: usize = 10;
 /// How long nothing may happen when there is nothing to do.
 const QUIET: Duration = Duration::from_secs(5);
@@ -52,12 +53,13 @@ pub trait Daemon {
     /// Ends all its watches.
     fn cut_watches(&mut self) -> impl Future<Output = ()>;
 
-    /// How many requests it has made to the API server, in all lives.
+    /// How many requests it has made to the API server, in all lives; a watch is one.
     fn requests(&self) -> usize;
 }
 
 impl Daemon for Sim {
     async fn kill(&mut self) {
+        assert_eq!(self.failed(), None, "it did not die of this");
         self.kill_daemon();
     }
 
@@ -76,6 +78,12 @@ impl Daemon for Sim {
 
 impl Daemon for Cluster {
     async fn kill(&mut self) {
+        if let Some(status) = self.daemon.ended() {
+            panic!(
+                "it died by itself ({status}):\n{}",
+                self.daemon.last_words()
+            );
+        }
         self.kill_daemon().await;
     }
 
@@ -111,14 +119,18 @@ pub async fn live(ground: &Ground, daemon: &mut impl Daemon) {
     idle(ground, daemon).await;
     ground.compare_objects("quickstart").await;
 
-    let before = ground.ask_rotation().await;
+    let mut at_it = 0;
     for life in LIVES {
+        let before = ground.ask_rotation().await;
         ground.clock.sleep(life).await;
-        println!("rotate: died {life:?} into its life");
         daemon.kill().await;
+        let rotating = ground.is_rotating().await;
+        at_it += usize::from(rotating);
+        println!("rotate: died {life:?} after the wish, at it: {rotating}");
         daemon.start().await;
+        ground.wait_served(before).await;
     }
-    ground.wait_served(before).await;
+    assert!(at_it >= 3, "{at_it} deaths before the end of a rotation");
     ground.compare_objects("rotated").await;
 
     let apply = async |_: &_| ground.scale(3).await;
@@ -138,9 +150,6 @@ pub async fn leave(ground: &Ground, daemon: &mut impl Daemon) {
     let apply = async |_: &_| ground.delete().await;
     die(ground, daemon, "delete", &DELETION, apply).await;
     ground.wait_empty_cloud().await;
-    // A daemon that has seen the certificate served says so until it looks again; one that starts
-    // now looks at once.
-    ground.store("deleted-restarted", &[]).await;
     ground.compare_objects("deleted-restarted").await;
 
     let ledger = ground.cloud.ledger();
@@ -154,7 +163,7 @@ pub async fn leave(ground: &Ground, daemon: &mut impl Daemon) {
     }
 }
 
-/// No relist and no restart leads to a call when there is nothing to do.
+/// Neither the end of every watch nor a restart leads to a call when there is nothing to do.
 async fn idle(ground: &Ground, daemon: &mut impl Daemon) {
     let ledger = ground.cloud.ledger();
     let mark = ledger.mark();
@@ -166,9 +175,7 @@ async fn idle(ground: &Ground, daemon: &mut impl Daemon) {
         } else {
             daemon.cut_watches().await;
         }
-        let what = "the daemon to look at everything again";
-        let seen = async || (daemon.requests() >= before + REQUESTS_OF_A_START).then_some(());
-        ground.wait(what, seen).await;
+        looks(ground, daemon, before).await;
         ground.clock.sleep(QUIET).await;
         assert_eq!(
             ledger.since(mark),
@@ -176,6 +183,12 @@ async fn idle(ground: &Ground, daemon: &mut impl Daemon) {
             "calls without anything to do; restarted: {restart}"
         );
     }
+}
+
+/// Waits until the daemon watches everything again, which had made `before` requests until then.
+async fn looks(ground: &Ground, daemon: &impl Daemon, before: usize) {
+    let seen = async || (daemon.requests() >= before + REQUESTS_OF_A_START).then_some(());
+    ground.wait("the daemon to watch again", seen).await;
 }
 
 /// Kills and starts the daemon before and after the effect of a call of each of `actions`, which
@@ -187,31 +200,30 @@ async fn die<D: Daemon>(
     actions: &[&str],
     apply: impl AsyncFnOnce(&D),
 ) {
-    let faults = ground.cloud.faults();
+    let (faults, ledger) = (ground.cloud.faults(), ground.cloud.ledger());
+    let mark = ledger.mark();
     for action in actions {
         faults.next(action, 1, Fault::TimeoutBefore);
         faults.next(action, 1, Fault::TimeoutAfter);
     }
-    let mut left = faults.scripted();
     apply(daemon).await;
-    while !left.is_empty() {
-        let what = format!("{phase}: one of {left:?}");
-        let seen = async || {
-            let now = faults.scripted();
-            (now.len() < left.len()).then_some(())
-        };
+    // The ledger has a call when its effect is there.
+    let lost = || {
+        let calls = ledger.since(mark).into_iter();
+        let lost = calls.filter(|call| LOST.contains(&call.outcome.as_str()));
+        lost.collect::<Vec<_>>()
+    };
+    let mut died = 0;
+    while died < 2 * actions.len() {
+        let what = format!("{phase}: the next lost call after {died} of {actions:?}");
+        let seen = async || (lost().len() > died).then_some(());
         ground.wait(&what, seen).await;
         daemon.kill().await;
-        // It may have made another call before it was gone.
-        let now = faults.scripted();
-        for (action, fault) in left.iter().filter(|held| !now.contains(held)) {
-            let side = match fault {
-                Fault::TimeoutBefore => "before",
-                _ => "after",
-            };
-            println!("{phase}: died {side} the effect of {action}");
+        let lost = lost();
+        for call in &lost[died..] {
+            println!("{phase}: died at {}, {}", call.action, call.outcome);
         }
-        left = now;
+        died = lost.len();
         daemon.start().await;
     }
 }

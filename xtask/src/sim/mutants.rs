@@ -47,7 +47,7 @@ pub(crate) struct Built {
 }
 
 impl Built {
-    /// Starts the simulation with the mutant of this name active, or with none.
+    /// The command that runs the simulation with the mutant of this name active, or with none.
     pub(crate) fn command(&self, name: Option<&str>) -> Command {
         self.hunt.command(name)
     }

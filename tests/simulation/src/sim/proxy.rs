@@ -50,7 +50,7 @@ pub(crate) struct ModelProxy {
     group: GatewayId,
     held: Mutex<BTreeMap<ResourceKey, Resource>>,
     /// The listeners among them, read once: they are looked at far more often than they change.
-    listeners: Mutex<Arc<[Opened]>>,
+    listeners: Mutex<Arc<[DecodedListener]>>,
     dark: AtomicBool,
     /// How many responses it has taken.
     responses: AtomicU64,
@@ -218,18 +218,18 @@ impl ModelProxy {
         named
     }
 
-    fn listeners(&self) -> Arc<[Opened]> {
+    fn listeners(&self) -> Arc<[DecodedListener]> {
         let listeners = self.listeners.lock();
         Arc::clone(&listeners.unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn read_listeners(&self) -> Arc<[Opened]> {
+    fn read_listeners(&self) -> Arc<[DecodedListener]> {
         let held = self.held();
         let listeners = held
             .iter()
             .filter(|((kind, _), _)| *kind == ResourceType::Listener);
         listeners
-            .map(|(_, resource)| Opened::read(&resource.decode().expect("a listener")))
+            .map(|(_, resource)| DecodedListener::read(&resource.decode().expect("a listener")))
             .collect()
     }
 
@@ -243,7 +243,7 @@ impl ModelProxy {
 
     /// Does `look` with the chains of the listener at `port`. Envoy opens it only when its secrets are
     /// there.
-    fn at<T>(&self, port: u16, look: impl FnOnce(&[Chain]) -> T) -> Option<T> {
+    fn with_chains<T>(&self, port: u16, look: impl FnOnce(&[Chain]) -> T) -> Option<T> {
         if self.is_dark() {
             return None;
         }
@@ -261,12 +261,12 @@ impl ModelProxy {
 
     /// Whether connections to `port` are taken.
     pub(crate) fn listens(&self, port: u16) -> bool {
-        self.at(port, |_| ()).is_some()
+        self.with_chains(port, |_| ()).is_some()
     }
 
     /// The leaf certificate (DER) that a client sees at `port` when it asks for `server_name`.
     pub(crate) fn leaf(&self, port: u16, server_name: &str) -> Result<Vec<u8>, String> {
-        let name = self.at(port, |chains| {
+        let name = self.with_chains(port, |chains| {
             let chain = chain_for(chains, server_name).ok_or("no filter chain takes the name")?;
             chain.secret.clone().ok_or("not a tls port")
         });
@@ -291,7 +291,7 @@ impl ModelProxy {
 
     /// What happens with `GET http://host/path` at `port`.
     pub(super) fn get(&self, port: u16, host: &str, path: &str) -> Result<Answer, String> {
-        let name = self.at(port, |chains| {
+        let name = self.with_chains(port, |chains| {
             let chain = chains.first().ok_or("no filter chain")?;
             if chain.secret.is_some() {
                 return Err("plain http at a tls port");
@@ -336,8 +336,8 @@ impl ModelProxy {
     }
 }
 
-/// A listener.
-struct Opened {
+/// A listener, read once.
+struct DecodedListener {
     port: Option<u16>,
     chains: Vec<Chain>,
 }
@@ -350,7 +350,7 @@ struct Chain {
     route: Option<String>,
 }
 
-impl Opened {
+impl DecodedListener {
     fn read(listener: &Listener) -> Self {
         let chains = listener.filter_chains.iter().map(|chain| {
             let taken = chain.filter_chain_match.as_ref();

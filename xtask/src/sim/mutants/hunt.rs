@@ -13,7 +13,7 @@ pub(super) struct Hunt {
 }
 
 impl Hunt {
-    /// Starts the program with the mutant of this name active, or with none.
+    /// The command that runs the program with the mutant of this name active, or with none.
     pub(super) fn command(&self, name: Option<&str>) -> Command {
         let mut command = Command::new(&self.program);
         command.env_remove(VARIABLE);
