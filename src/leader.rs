@@ -131,6 +131,14 @@ impl Candidate {
     /// The Lease, if it is ours now.
     async fn try_to_take(&self, sighting: &mut Option<Sighting>) -> kube::Result<Option<Lease>> {
         let Some(held) = optional(self.api().get(LEASE).await)? else {
+            // Its holder finds that out at its next renewal, and writes until then.
+            let now = self.outside.clock.elapsed();
+            let duration = self.election.duration;
+            if let Some(seen) = sighting
+                && now.saturating_sub(seen.since) < duration
+            {
+                return Ok(None);
+            }
             let first = self.next(None);
             return won(self.api().create(&PostParams::default(), &first).await);
         };

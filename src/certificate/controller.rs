@@ -27,14 +27,14 @@ use super::routed::Gateways;
 use super::served::{SERVED, Seen, look};
 use crate::kubernetes::{FIELD_MANAGER, apply, apply_status_if_unchanged, optional};
 use crate::outside::Outside;
-use crate::retry::Failures;
+use crate::retry::{Failures, kube_class};
 
 /// How long a new certificate gets to be seen everywhere before that becomes a condition.
 const SERVED_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether it is still served.
 const SERVED_CHECK: Duration = Duration::from_mins(10);
-/// How often a certificate that was issued is tried to be stored.
-const STORE_TRIES: u32 = 5;
+/// How often it is tried to store a certificate that was issued, and then to say so.
+const WRITE_TRIES: u32 = 5;
 /// How long to wait before a look at a Certificate that somebody wrote while we worked on it.
 /// Their write wakes us, unless we are behind: then this bounds how often we ask.
 const CONFLICT_WAIT: Duration = Duration::from_secs(1);
@@ -250,16 +250,13 @@ impl Controller {
             );
             return Ok(());
         }
-        let mut attempt = 1;
-        while let Err(failed) = self.store(certificate, names, &material).await {
-            if attempt == STORE_TRIES {
-                return Err(failed);
-            }
-            let wait = crate::retry::delay(failed.class(), attempt, &self.outside.random);
-            self.outside.clock.sleep(wait).await;
-            attempt += 1;
-        }
-        self.finish(certificate, &material).await?;
+        let stored = self.insist(|| self.store(certificate, names, &material));
+        stored.await.map_err(|error| Failed::NotStored {
+            secret: spec.secret_name.clone(),
+            error,
+        })?;
+        // Without it the wish stays, and would be granted once more.
+        self.insist(|| self.finish(certificate, &material)).await?;
         let leaf = material.leaf();
         let note = format!(
             "serial {} is stored in secret {}",
@@ -271,6 +268,25 @@ impl Controller {
             .normal(&about, "Issued", "Issue", &note)
             .await;
         Ok(())
+    }
+
+    /// Writes several times before it gives up.
+    async fn insist<W>(&self, write: impl Fn() -> W) -> kube::Result<()>
+    where
+        W: Future<Output = kube::Result<()>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match write().await {
+                Err(error) if attempt < WRITE_TRIES => {
+                    let class = kube_class(&error);
+                    let wait = crate::retry::delay(class, attempt, &self.outside.random);
+                    self.outside.clock.sleep(wait).await;
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Whether the Certificate is still the one that was read: nobody wants the Secret of another.
@@ -332,7 +348,7 @@ impl Controller {
         certificate: &Certificate,
         names: &[String],
         material: &Material,
-    ) -> Result<(), Failed> {
+    ) -> kube::Result<()> {
         let spec = &certificate.spec;
         let template = spec.secret_template.clone().unwrap_or_default();
         let mut annotations: BTreeMap<String, String> = template.annotations;
@@ -454,7 +470,7 @@ impl Controller {
             message,
             "not issued"
         );
-        if matches!(failed, Failed::Kubernetes(_)) {
+        if failed.is_kubernetes() {
             return None;
         }
         let namespace = certificate.namespace().unwrap_or_default();
@@ -487,7 +503,7 @@ impl Controller {
             }
             Err(error) => tracing::warn!(certificate = name, %error, "status not written"),
         }
-        Some(wait_after(failed.class(), attempts, &self.outside))
+        Some(wait_after(failed, attempts, &self.outside))
     }
 }
 

@@ -97,6 +97,13 @@ pub(super) fn retry_after(attempt: i32) -> Duration {
     Duration::from_mins(1 << doublings).min(Duration::from_hours(1))
 }
 
+/// How long to wait after the `attempt`th certificate in a row (from 1) that could not be stored: an
+/// hour, doubling, at most a day. Authorities count certificates for the same names by the week.
+pub(super) fn retry_unstored_after(attempt: i32) -> Duration {
+    let doublings = u32::try_from(attempt.max(1) - 1).unwrap_or(0).min(5);
+    Duration::from_hours(1 << doublings).min(Duration::from_hours(24))
+}
+
 /// How long to wait after the `attempt`th failure in a row (from 1) that no authority counts: a
 /// second, doubling, at most a minute.
 pub(super) fn retry_soon_after(attempt: i32) -> Duration {

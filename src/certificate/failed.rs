@@ -7,7 +7,7 @@ use gatewright_crds::cert_manager::{Certificate, CertificateStatus, names};
 use gatewright_crds::conditions;
 
 use super::acme::AcmeError;
-use super::decide::{retry_after, retry_soon_after};
+use super::decide::{retry_after, retry_soon_after, retry_unstored_after};
 use super::issuer::IssuerError;
 use super::keys::KeyError;
 use super::material::MaterialError;
@@ -29,6 +29,8 @@ pub(super) enum Failed {
     Material(#[from] MaterialError),
     #[error("{0} is not acted on")]
     NotSupported(String),
+    #[error("a certificate was issued and secret {secret} could not be written: {error}")]
+    NotStored { secret: String, error: kube::Error },
 }
 
 impl Failed {
@@ -38,8 +40,17 @@ impl Failed {
             Self::Issuer(error) => error.class(),
             Self::Acme(error) => error.class(),
             Self::Key(_) | Self::NotSupported(_) => ErrorClass::Invalid,
-            Self::Material(_) => ErrorClass::Refused,
+            // The authority counts the certificate that nobody has now.
+            Self::Material(_) | Self::NotStored { .. } => ErrorClass::Refused,
         }
+    }
+
+    /// Whether it was the API server that failed, before anything was asked of an authority.
+    pub(super) fn is_kubernetes(&self) -> bool {
+        matches!(
+            self,
+            Self::Kubernetes(_) | Self::Issuer(IssuerError::Kubernetes(_))
+        )
     }
 
     /// The condition's reason.
@@ -51,13 +62,17 @@ impl Failed {
             Self::Key(KeyError::NotMade(_)) | Self::NotSupported(_) => "NotSupported",
             Self::Key(_) => "InvalidRequest",
             Self::Material(_) => "UnusableCertificate",
+            Self::NotStored { .. } => "SecretNotWritten",
         }
     }
 }
 
 /// How long to wait after the `attempts`th failure in a row.
-pub(super) fn wait_after(class: ErrorClass, attempts: i32, outside: &Outside) -> Duration {
-    match class {
+pub(super) fn wait_after(failed: &Failed, attempts: i32, outside: &Outside) -> Duration {
+    if matches!(failed, Failed::NotStored { .. }) {
+        return retry_unstored_after(attempts);
+    }
+    match failed.class() {
         // The authority counts these.
         ErrorClass::Refused | ErrorClass::Throttled { .. } | ErrorClass::Quota => {
             retry_after(attempts)
@@ -97,6 +112,7 @@ pub(super) fn still_waiting(
         "ValidationFailed" | "RateLimited" | "AcmeError" | "UnusableCertificate" => {
             retry_after(attempts)
         }
+        "SecretNotWritten" => retry_unstored_after(attempts),
         _ => retry_soon_after(attempts),
     };
     let until = failed_at.saturating_add(jiff::SignedDuration::try_from(pause).ok()?);

@@ -123,6 +123,24 @@ async fn who_cannot_renew_stops_before_another_may_begin() {
     assert!(a.writes() || b.writes());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_somebody_deletes_is_not_taken_while_its_holder_may_write() {
+    let (laptop, a, b) = two_replicas().await;
+    pass(&laptop, 10, &a, &b).await;
+    assert!(a.writes());
+    let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
+    laptop.kube.faults().next(renewals, Fault::CutBefore, 1_000);
+    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
+    let params = kube::api::DeleteParams::default();
+    leases.delete(LEASE, &params).await.map(drop).unwrap();
+    pass(&laptop, 8, &a, &b).await;
+    assert!(a.writes(), "its renewals fail, and its time is not over");
+    pass(&laptop, 12, &a, &b).await;
+    laptop.kube.faults().clear();
+    pass(&laptop, 10, &a, &b).await;
+    assert!(a.writes() || b.writes());
+}
+
 /// Others count from the write: an answer that comes after the deadline gives no term.
 #[tokio::test(start_paused = true)]
 async fn a_hold_whose_answer_came_late_is_renewed_before_anything_is_written() {

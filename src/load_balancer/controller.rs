@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use gatewright_core::{
-    Backends, Desired, Error, ErrorClass, Found, IdempotencyToken, LoadBalancers, Observed,
-    OwnerKey, Plan, ServerId, plan,
+    Backends, Desired, Error, ErrorClass, Found, IdempotencyToken, LoadBalancerId, LoadBalancers,
+    Observed, OwnerKey, Plan, ServerId, plan,
 };
 use gatewright_crds::conditions::{self, Condition, Finding};
 use gatewright_seams::AddressMap;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -185,7 +186,7 @@ impl Controller {
                 .await;
         }
         if !plan.steps.is_empty() {
-            self.apply(service, &plan, &mut record).await?;
+            self.apply(service, &plan, now, &mut record).await?;
         }
         let observed = &record.observed;
         if let Some(blocked) = plan.blocked.first() {
@@ -248,10 +249,14 @@ impl Controller {
             lost = before.lost;
             let known = before.observed.load_balancer.as_ref();
             if let Some(known) = known.filter(|known| !observed.shows(&known.id)) {
-                if self.provider.look(owner, &known.id).await? == Found::Ours {
-                    let doing = format!("looking for load balancer {}", known.id);
-                    let behind = "the list does not show it, and it exists: the list is behind";
-                    return Err(Error::new(ErrorClass::Transient, doing, behind).into());
+                match self.provider.look(owner, &known.id).await? {
+                    Found::Ours => {
+                        let doing = format!("looking for load balancer {}", known.id);
+                        let behind = "the list does not show it, and it exists: the list is behind";
+                        return Err(Error::new(ErrorClass::Transient, doing, behind).into());
+                    }
+                    Found::NotOurs => self.not_ours(service, &known.id).await?,
+                    Found::Gone => {}
                 }
                 if observed.load_balancer.is_none() {
                     lost += 1;
@@ -276,11 +281,33 @@ impl Controller {
         ))
     }
 
-    /// Walks through the plan. The record is doubtful while it does, and stays so when it fails.
+    /// A load balancer that the record has was stripped of this Service's tags. Another in its place
+    /// would have another address, and this one would stay and be paid for.
+    async fn not_ours(&self, service: &Service, id: &LoadBalancerId) -> Result<(), Failed> {
+        let problem = format!(
+            "load balancer {id} has not the tags of this Service and cluster any more (was \
+             --cluster-name changed?)"
+        );
+        if service.metadata.deletion_timestamp.is_none() {
+            return Err(Failed::Blocked(format!(
+                "{problem}: give it its tags back, or delete it to get a new one"
+            )));
+        }
+        let note = format!("{problem}: it is left as it is, delete it by hand");
+        self.outside
+            .events
+            .warning(&service.object_ref(&()), "LeftBehind", "Delete", &note)
+            .await;
+        Ok(())
+    }
+
+    /// Walks through the plan, which was made at `planned`. The record is doubtful while it does, and
+    /// stays so when it fails.
     async fn apply(
         &self,
         service: &Service,
         plan: &Plan,
+        planned: Timestamp,
         record: &mut Record,
     ) -> Result<(), Failed> {
         let kube = &self.outside.kube;
@@ -291,8 +318,10 @@ impl Controller {
         let generation = generation + (i64::from(record.lost) << 32);
         let owner = record.observed.owner.clone();
         for step in &plan.steps {
-            tracing::info!(service = service.name_any(), %step, "applying");
             let token = IdempotencyToken::new(&owner, generation, &step.action);
+            // The calls before it took their time, which is not the drain's.
+            let step = &step.begun(planned, self.outside.clock.now());
+            tracing::info!(service = service.name_any(), %step, "applying");
             self.provider
                 .apply(step, &mut record.observed, &token)
                 .await?;
@@ -447,7 +476,7 @@ impl Controller {
         wanted: Option<&Desired>,
         before: &Observed,
         found: &Plan,
-        now: jiff::Timestamp,
+        now: Timestamp,
     ) {
         if found.steps.is_empty() || !plan(wanted, before, now).steps.is_empty() {
             return;

@@ -8,7 +8,7 @@ use gatewright_core::{
     Action, AddressType, BackendGroup, Backends, Desired, IdempotencyToken, Listener,
     ListenerSettings, LoadBalancers, Observed, OwnerKey, Port, Protocol, Step, plan,
 };
-use gatewright_tests::{GATEWAY_NAMESPACE, OWNER_TAG, PUBLIC, Sim};
+use gatewright_tests::{GATEWAY_NAMESPACE, OWNER_TAG, PUBLIC, Sim, SimOptions, shape};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 
@@ -136,4 +136,48 @@ async fn what_others_put_into_our_instance_stops_its_deletion_and_stays() {
         ("False", "Blocked")
     );
     assert!(condition.message.contains("9000"), "{}", condition.message);
+}
+
+/// A gateway whose public load balancer has lost its tags, and the audit that sees it is due.
+async fn without_tags() -> Sim {
+    let sim = Sim::quickstart_with(SimOptions {
+        audit_interval: Duration::from_mins(30),
+        ..<_>::default()
+    })
+    .await;
+    let clb = sim.by_hand("laptop");
+    let mut observed = clb.observe(&sim.owner(PUBLIC).await).await.unwrap();
+    let keys = [OWNER_TAG.to_owned()].into();
+    apply(&clb, &mut observed, Action::RemoveTags { keys }).await;
+    sim.pass(Duration::from_mins(40)).await;
+    sim
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_balancer_without_its_tags_is_not_replaced() {
+    let sim = without_tags().await;
+    let inventory = sim.laptop.cloud.inventory();
+    assert_eq!(inventory.instances.len(), 2, "{}", shape(&inventory));
+    let condition = sim.service_condition(PUBLIC).await.unwrap();
+    assert_eq!(condition.reason, "Blocked", "{condition:?}");
+    assert!(condition.message.contains("lb-"), "{}", condition.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_balancer_without_its_tags_is_left_behind_and_told() {
+    let sim = without_tags().await;
+    sim.delete_gateway().await;
+    sim.until("no service left", LIMIT, async || {
+        services_left(&sim).await.is_empty().then_some(())
+    })
+    .await;
+    let inventory = sim.laptop.cloud.inventory();
+    assert_eq!(inventory.instances.len(), 1, "{}", shape(&inventory));
+    let events = sim.events().await;
+    let told = events
+        .iter()
+        .filter(|event| event.contains(" LeftBehind: "));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "{events:#?}");
+    assert!(told[0].contains(&inventory.instances[0].id), "{told:?}");
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use gatewright_tests::Sim;
+use local_kube::{Fault as KubeFault, Matching};
 
 const LIMIT: Duration = Duration::from_mins(10);
 
@@ -137,4 +138,43 @@ async fn the_old_certificate_stays_served_while_the_new_one_cannot_be_had() {
     );
     sim.laptop.acme.faults().clear();
     assert_eq!(sim.wait_served().await, 2);
+}
+
+/// Authorities count certificates, also those that nobody could store.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_cannot_be_written_is_told_and_costs_no_certificate_for_an_hour() {
+    let sim = Sim::start().await;
+    let faults = sim.laptop.kube.faults();
+    let write = Matching::new("apply", "secrets").named("shop-tls");
+    faults.next(write, KubeFault::InternalError, 10_000);
+    sim.apply_quickstart().await;
+    sim.pass(Duration::from_mins(30)).await;
+    assert_eq!(sim.laptop.acme.ledger().certificates.len(), 1);
+    let issuing = sim.certificate_condition("Issuing").await.unwrap();
+    assert_eq!(issuing.reason, "SecretNotWritten", "{issuing:?}");
+    assert!(issuing.message.contains("shop-tls"), "{issuing:?}");
+    faults.clear();
+    sim.pass(Duration::from_mins(45)).await;
+    assert_eq!(sim.wait_served().await, 1);
+    assert_eq!(sim.laptop.acme.ledger().certificates.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_not_ordered_again_because_a_status_could_not_be_written() {
+    let sim = Sim::quickstart().await;
+    let faults = sim.laptop.kube.faults();
+    sim.force_rotation().await;
+    sim.until("the second certificate", LIMIT, async || {
+        (sim.laptop.acme.ledger().certificates.len() == 2).then_some(())
+    })
+    .await;
+    let status = Matching::new("apply", "certificates.cert-manager.io/status");
+    faults.next(status, KubeFault::InternalError, 3);
+    sim.until("the next revision", LIMIT, async || {
+        (sim.wait_served().await == 2).then_some(())
+    })
+    .await;
+    sim.pass(Duration::from_mins(5)).await;
+    assert_eq!(faults.pending(), 0, "the faults were met");
+    assert_eq!(sim.laptop.acme.ledger().certificates.len(), 2);
 }

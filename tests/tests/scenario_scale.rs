@@ -1,9 +1,11 @@
 //! The groups follow the proxies, and no listener is ever without one that answers.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gatewright_tests::{OWNER_TAG, Sim};
+use mock_cloud::Fault;
 
 /// Every member of every group, with its weight.
 fn weights(sim: &Sim) -> Vec<u32> {
@@ -104,4 +106,50 @@ async fn groups_follow_from_two_to_one_to_three_and_are_never_without_a_backend(
     assert!((4..=8).contains(&adds), "{counts:?}");
     sim.wait_served().await;
     assert_eq!(*failures.lock().unwrap(), [""; 0]);
+}
+
+/// By the long run of the simulation, seed 5510: the drains of a plan had one end, and the first of
+/// its calls took most of that.
+#[tokio::test(start_paused = true)]
+async fn a_slow_call_takes_nothing_from_the_drain_of_the_next() {
+    let sim = Sim::start().await;
+    sim.apply_quickstart().await;
+    sim.wait_balanced(2).await;
+    sim.pass(Duration::from_mins(1)).await;
+    let slow = Fault::Delay(Duration::from_secs(18));
+    sim.laptop
+        .cloud
+        .faults()
+        .next("SetVServerGroupAttribute", 4, slow);
+    sim.scale(1).await;
+    // When each member had weight 0 first, by its group and port.
+    let mut lowered: BTreeMap<(String, u16), Duration> = BTreeMap::new();
+    let mut shortest = Duration::MAX;
+    let end = sim.clock().elapsed() + Duration::from_mins(4);
+    while sim.clock().elapsed() < end {
+        let inventory = sim.laptop.cloud.inventory();
+        let groups = inventory.instances.iter().flat_map(|held| &held.groups);
+        let mut there = BTreeSet::new();
+        for (group, member) in
+            groups.flat_map(|group| group.members.iter().map(move |m| (group, m)))
+        {
+            if member.weight == 0 {
+                let key = (group.id.clone(), member.port);
+                lowered.entry(key.clone()).or_insert(sim.clock().elapsed());
+                there.insert(key);
+            }
+        }
+        for (key, since) in &lowered {
+            if !there.contains(key) {
+                shortest = shortest.min(sim.clock().elapsed().saturating_sub(*since));
+            }
+        }
+        lowered.retain(|key, _| there.contains(key));
+        sim.pass(Duration::from_millis(100)).await;
+    }
+    assert!(weights(&sim) == [100; 4], "{:?}", weights(&sim));
+    assert!(
+        shortest >= Duration::from_secs(29),
+        "the quickstart asks for 30 s of drain, and one had {shortest:?}"
+    );
 }

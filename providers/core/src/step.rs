@@ -267,6 +267,20 @@ pub struct Step {
     pub reason: String,
 }
 
+impl Step {
+    /// This step of a plan that was made at `planned`, when it begins at `now`. A drain has all its
+    /// time, however long the steps before it took.
+    #[must_use]
+    pub fn begun(&self, planned: Timestamp, now: Timestamp) -> Self {
+        let mut step = self.clone();
+        if let Action::Drain { remove_at, .. } = &mut step.action {
+            let late = now.duration_since(planned);
+            *remove_at = remove_at.checked_add(late).unwrap_or(*remove_at);
+        }
+        step
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.action, self.reason)

@@ -53,8 +53,13 @@ struct Begun {
 struct Before {
     epoch: u64,
     reachable: BTreeMap<Front, BTreeSet<String>>,
-    /// The members of groups that took connections, by group.
-    open: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The members of groups that take connections, by group.
+#[derive(Default)]
+struct Open {
+    epoch: u64,
+    members: BTreeMap<String, BTreeSet<String>>,
 }
 
 #[derive(Default)]
@@ -90,6 +95,8 @@ struct Seen {
     served: Option<String>,
     /// How things were at the last look.
     last: Option<Before>,
+    /// How they were before or after the last call to the cloud, of any replica.
+    open: Open,
     /// When the last calls to the cloud were.
     calls: Vec<Duration>,
 }
@@ -343,6 +350,7 @@ impl Watchman {
             match side {
                 Side::Before => {
                     this.call(replica, action);
+                    this.were_drained(action);
                     if write {
                         let begun = Begun {
                             mark: ledger.mark(),
@@ -363,7 +371,7 @@ impl Watchman {
                             ));
                         }
                         this.compare(action, &begun.before);
-                        this.was_drained(action, &begun.before);
+                        this.were_drained(action);
                     }
                 }
                 Side::After => {}
@@ -399,7 +407,6 @@ impl Watchman {
         Before {
             epoch: self.seen().epoch,
             reachable: self.world.reachable(),
-            open: self.members(|member| member.weight > 0),
         }
     }
 
@@ -459,20 +466,27 @@ impl Watchman {
             .collect()
     }
 
-    /// No backend was removed that still took connections.
-    fn was_drained(&self, action: &str, before: &Before) {
-        if self.seen().epoch != before.epoch {
+    /// No backend is gone that took connections at the call before this one. Calls overlap: what this
+    /// one began with may be long past.
+    fn were_drained(&self, action: &str) {
+        let now = Open {
+            epoch: self.seen().epoch,
+            members: self.members(|member| member.weight > 0),
+        };
+        let epoch = now.epoch;
+        let last = std::mem::replace(&mut self.seen().open, now);
+        if last.epoch != epoch {
             return;
         }
         let after = self.members(|_| true);
-        for (group, open) in &before.open {
+        for (group, open) in &last.members {
             // A group that nobody wants goes as a whole.
             let Some(after) = after.get(group) else {
                 continue;
             };
             if let Some(member) = open.difference(after).next() {
                 self.violated(format!(
-                    "{action} removed {member} from {group} without a drain"
+                    "{member} was removed from {group} without a drain, seen at {action}"
                 ));
             }
         }
