@@ -11,8 +11,14 @@ use crate::summary::Outcome;
 use crate::tools::{self, Tool};
 use crate::workspace::Workspace;
 
-/// Duplicates, licences and sources. Needs no network once cargo-deny is installed.
+/// Duplicates, licences and sources. Needs no network once cargo-deny is installed and every crate of
+/// the lock file was fetched, those of other platforms too: cargo-deny reads them, and fetches nothing.
 pub(super) fn check(workspace: &Workspace) -> Result<Outcome> {
+    let mut fetch = workspace.cargo("fetch");
+    let status = fetch.args(["--locked", "--quiet"]).status();
+    if !status.context("starting cargo fetch")?.success() {
+        bail!("the dependencies could not be fetched");
+    }
     let mut command = cargo_deny(workspace)?;
     command.args([
         "--offline",
