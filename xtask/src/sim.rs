@@ -34,12 +34,13 @@ pub(crate) fn run(workspace: &Workspace, work: &Work) -> Result<ExitCode> {
                 .args(args);
             succeed(&mut command)
         }
-        Work::Mutants(selection) => mutants::run(&mutants::build(workspace)?, selection),
+        Work::Mutants(selection) => mutants::run(&mutants::build(workspace, selection)?, selection),
         Work::Ci => {
             // One program for all: with no mutant chosen it is the simulation as it is, and a
             // second one would take minutes to build.
-            let built = mutants::build(workspace)?;
-            if mutants::run(&built, &Selection::default())? != ExitCode::SUCCESS {
+            let all = Selection::default();
+            let built = mutants::build(workspace, &all)?;
+            if mutants::run(&built, &all)? != ExitCode::SUCCESS {
                 return Ok(ExitCode::FAILURE);
             }
             for args in CI {

@@ -53,10 +53,15 @@ impl Built {
     }
 }
 
-/// Builds the simulation with all mutants in it.
-pub(crate) fn build(workspace: &Workspace) -> Result<Built> {
+/// Builds the simulation with all mutants in it, for a run of `selection`.
+pub(crate) fn build(workspace: &Workspace, selection: &Selection) -> Result<Built> {
     let folder = workspace.root().join(mutant::FOLDER);
     let mutants = mutant::load(&folder)?;
+    for name in &selection.names {
+        if !mutants.iter().any(|held| held.name == *name) {
+            bail!("there is no mutant {name} in {}", mutant::FOLDER);
+        }
+    }
     eprintln!("building {} mutants", mutants.len());
     let program = copy::build(workspace, &mutants)?;
     let hunt = Hunt { program };
@@ -70,11 +75,6 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Built> {
 /// Sees that each mutant is found by its seed, or with `find` looks for one.
 pub(crate) fn run(built: &Built, selection: &Selection) -> Result<ExitCode> {
     let (all, hunt) = (&built.mutants, &built.hunt);
-    for name in &selection.names {
-        if !all.iter().any(|held| held.name == *name) {
-            bail!("there is no mutant {name} in {}", mutant::FOLDER);
-        }
-    }
     let chosen =
         |held: &&Mutant| selection.names.is_empty() || selection.names.contains(&held.name);
     let chosen: Vec<&Mutant> = all.iter().filter(chosen).collect();
