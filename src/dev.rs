@@ -22,7 +22,7 @@ use crate::cli::output::Output;
 use crate::cli::signals::Signals;
 use crate::cli::table::{self, View};
 use crate::fronts::{FrontKind, Fronts};
-use crate::laptop::{Laptop, Layout, Slot, apply_yaml, listen};
+use crate::laptop::{Laptop, Layout, Slot, Storage, apply_yaml, listen};
 use crate::outside::Outside;
 
 use state::State;
@@ -52,7 +52,7 @@ pub async fn run(args: DevArgs, tasks: Tasks) -> Result<ExitCode> {
     let slot = take_slot(&mut state)?;
     let daemon_address = slot.daemon();
     let layout = Layout {
-        directory: Some(directory.clone()),
+        storage: Storage::Directory(directory.clone()),
         port_shift: args.port_shift(),
         access_key: AccessKey {
             id: state.kept.access_key_id.clone(),

@@ -44,11 +44,22 @@ const XDS_PORT: u16 = 15012;
 const CHALLENGE_PORT: u16 = 8089;
 const DEFAULT_SUBNET: &str = "vsw-laptop";
 
+/// Where a laptop's state is kept.
+#[derive(Clone)]
+pub enum Storage {
+    /// In memory: gone with the laptop.
+    Memory,
+    /// In files of this directory.
+    Directory(PathBuf),
+    /// In memory; the API server begins as this copy of one that was prepared
+    /// ([`Laptop::prepare`]).
+    Prepared(local_kube::Snapshot),
+}
+
 /// How a laptop is laid out.
 #[derive(Clone)]
 pub struct Layout {
-    /// Where state is kept; `None` keeps it in memory.
-    pub directory: Option<PathBuf>,
+    pub storage: Storage,
     /// Added to the ports of load balancers.
     pub port_shift: u16,
     /// The cloud's key pair, which the daemon signs with.
@@ -119,19 +130,23 @@ impl Laptop {
         validator: Option<Arc<dyn mock_acme::Fetch>>,
         (clock, random, tasks): (Clock, Random, Tasks),
     ) -> Result<Self, LaptopError> {
-        let file = |name: &str| {
-            layout
-                .directory
-                .as_ref()
-                .map(|directory| directory.join(name))
+        let directory = match &layout.storage {
+            Storage::Directory(directory) => Some(directory),
+            Storage::Memory | Storage::Prepared(_) => None,
         };
-        if let Some(directory) = &layout.directory {
+        let file = |name: &str| directory.map(|directory| directory.join(name));
+        if let Some(directory) = directory {
             std::fs::create_dir_all(directory)
                 .map_err(|error| LaptopError::Directory(directory.clone(), error))?;
         }
         let kube = LocalKube::start(local_kube::Options {
-            storage: file("kube.redb")
-                .map_or(local_kube::Storage::Memory, local_kube::Storage::File),
+            storage: match &layout.storage {
+                Storage::Prepared(snapshot) => local_kube::Storage::Copy(snapshot.clone()),
+                Storage::Memory => local_kube::Storage::Memory,
+                Storage::Directory(directory) => {
+                    local_kube::Storage::File(directory.join("kube.redb"))
+                }
+            },
             clock,
             random: random.child("kube"),
             tasks: tasks.clone(),
@@ -189,7 +204,7 @@ impl Laptop {
     #[cfg(test)]
     pub(crate) async fn in_memory() -> Self {
         let layout = Layout {
-            directory: None,
+            storage: Storage::Memory,
             port_shift: 0,
             access_key: AccessKey {
                 id: "id".into(),

@@ -140,7 +140,16 @@ impl Candidate {
                 return Ok(None);
             }
             let first = self.next(None);
-            return won(self.api().create(&PostParams::default(), &first).await);
+            let created = won(self.api().create(&PostParams::default(), &first).await)?;
+            if created.is_none() {
+                // Another was first. Should its Lease be deleted before we see it, it still holds it.
+                let version = None;
+                *sighting = Some(Sighting {
+                    version,
+                    since: now,
+                });
+            }
+            return Ok(created);
         };
         let spec = held.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.unwrap_or_default();

@@ -23,6 +23,8 @@ use crate::outside::Transport;
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 /// How long validation, and then issuance, may take.
 const ORDER_LIMIT: Duration = Duration::from_secs(90);
+/// After how long an order is asked again whose answer was lost.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What went wrong with an ACME server.
 #[derive(Debug, thiserror::Error)]
@@ -46,17 +48,17 @@ pub enum AcmeError {
         limit: Duration,
         cause: String,
     },
-    #[error("the order is still {0:?} after 90 s")]
+    #[error("the order is still {0:?} after {ORDER_LIMIT:?}")]
     Stuck(OrderStatus),
+    #[error("the certificate was asked for, and did not arrive within {ORDER_LIMIT:?}: {0}")]
+    NotFetched(Box<AcmeError>),
 }
 
 impl AcmeError {
     /// What there is to do about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Unreachable { .. } | Self::Stuck(_) | Self::NotRouted { .. } => {
-                ErrorClass::Transient
-            }
+            Self::Unreachable { .. } | Self::NotRouted { .. } => ErrorClass::Transient,
             Self::Problem { problem, .. } => {
                 let kind = problem.r#type.as_deref().unwrap_or_default();
                 match kind.rsplit(':').next().unwrap_or_default() {
@@ -71,7 +73,11 @@ impl AcmeError {
                     _ => ErrorClass::Refused,
                 }
             }
-            Self::Validation(_) | Self::NoChallenge { .. } => ErrorClass::Refused,
+            // The authority counts these, and it may have issued what was not fetched.
+            Self::Validation(_)
+            | Self::NoChallenge { .. }
+            | Self::Stuck(_)
+            | Self::NotFetched(_) => ErrorClass::Refused,
         }
     }
 
@@ -82,6 +88,7 @@ impl AcmeError {
             Self::Validation(_) | Self::NoChallenge { .. } => "ValidationFailed",
             Self::NotRouted { .. } => "ChallengeNotRouted",
             Self::Stuck(_) => "OrderStuck",
+            Self::NotFetched(_) => "CertificateNotFetched",
             Self::Problem { .. } => match self.class() {
                 ErrorClass::Throttled { .. } => "RateLimited",
                 ErrorClass::Invalid => "OrderRejected",
@@ -267,17 +274,55 @@ pub(super) async fn order(
         other => return Err(AcmeError::Stuck(other)),
     }
     drop(answering);
-    order
-        .finalize_csr(request)
-        .await
-        .map_err(|error| fail("handing in the request", error))?;
-    let polled = clock
-        .timeout(ORDER_LIMIT, order.poll_certificate(&patience))
-        .await;
-    match polled {
-        Ok(polled) => polled.map_err(|error| fail("waiting for the certificate", error)),
-        Err(_) => Err(AcmeError::Stuck(order.state().status)),
+    finish(&mut order, request, &patience, clock).await
+}
+
+/// Hands in `request` and fetches the certificate. Authorities count what they issue: as long as
+/// answers get lost, the same order is asked again, and no other is begun.
+async fn finish(
+    order: &mut instant_acme::Order,
+    request: &[u8],
+    patience: &RetryPolicy,
+    clock: &Clock,
+) -> Result<String, AcmeError> {
+    let end = clock.elapsed() + ORDER_LIMIT;
+    let mut lost = None;
+    loop {
+        let left = end.saturating_sub(clock.elapsed());
+        let tried = try_to_finish(order, request, patience, lost.is_some());
+        match clock.timeout(left, tried).await {
+            Ok(Err(error)) if error.class() == ErrorClass::Transient => {
+                lost = Some(error);
+                clock.sleep(ASK_AGAIN).await;
+            }
+            Ok(done) => return done,
+            Err(_) => {
+                let status = order.state().status;
+                return Err(lost.map_or(AcmeError::Stuck(status), |error| {
+                    AcmeError::NotFetched(Box::new(error))
+                }));
+            }
+        }
     }
+}
+
+async fn try_to_finish(
+    order: &mut instant_acme::Order,
+    request: &[u8],
+    patience: &RetryPolicy,
+    again: bool,
+) -> Result<String, AcmeError> {
+    let fail = AcmeError::from_client;
+    let doing = "waiting for the certificate";
+    if again {
+        order.refresh().await.map_err(|error| fail(doing, error))?;
+    }
+    if order.state().status == OrderStatus::Ready {
+        let handed_in = order.finalize_csr(request).await;
+        handed_in.map_err(|error| fail("handing in the request", error))?;
+    }
+    let polled = order.poll_certificate(patience).await;
+    polled.map_err(|error| fail(doing, error))
 }
 
 async fn failed_validation(order: &mut instant_acme::Order) -> AcmeError {

@@ -109,9 +109,12 @@ pub(super) fn still_waiting(
     }
     // The write that told the failure wakes us too.
     let pause = match issuing.reason.as_str() {
-        "ValidationFailed" | "RateLimited" | "AcmeError" | "UnusableCertificate" => {
-            retry_after(attempts)
-        }
+        "ValidationFailed"
+        | "RateLimited"
+        | "AcmeError"
+        | "OrderStuck"
+        | "CertificateNotFetched"
+        | "UnusableCertificate" => retry_after(attempts),
         "SecretNotWritten" => retry_unstored_after(attempts),
         _ => retry_soon_after(attempts),
     };

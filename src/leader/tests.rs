@@ -141,6 +141,39 @@ async fn a_lease_that_somebody_deletes_is_not_taken_while_its_holder_may_write()
     assert!(a.writes() || b.writes());
 }
 
+/// It came too late to create the Lease, so it knows of a holder that it has never seen.
+#[tokio::test(start_paused = true)]
+async fn who_was_too_late_for_a_lease_that_is_then_deleted_waits_for_its_holder() {
+    let laptop = Laptop::in_memory().await;
+    let (inner, clock) = (laptop.kube.service(), laptop.clock);
+    let slow = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let inner = inner.clone();
+        async move {
+            let reads = request.method() == Method::GET;
+            let answer = inner.oneshot(request).await;
+            if reads {
+                clock.sleep(SECOND).await;
+            }
+            answer
+        }
+    });
+    let b = Replica::start(&laptop, "b", kube::Client::new(slow, "default"));
+    laptop.clock.sleep(SECOND / 2).await;
+    let a = Replica::start(&laptop, "a", laptop.client());
+    pass(&laptop, 1, &a, &b).await;
+    assert!(a.writes());
+    let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
+    laptop.kube.faults().next(renewals, Fault::CutBefore, 1_000);
+    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
+    let params = kube::api::DeleteParams::default();
+    leases.delete(LEASE, &params).await.map(drop).unwrap();
+    pass(&laptop, 8, &a, &b).await;
+    assert!(a.writes(), "its time is not over");
+    laptop.kube.faults().clear();
+    pass(&laptop, 30, &a, &b).await;
+    assert!(a.writes() || b.writes());
+}
+
 /// Others count from the write: an answer that comes after the deadline gives no term.
 #[tokio::test(start_paused = true)]
 async fn a_hold_whose_answer_came_late_is_renewed_before_anything_is_written() {

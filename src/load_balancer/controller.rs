@@ -186,7 +186,7 @@ impl Controller {
                 .await;
         }
         if !plan.steps.is_empty() {
-            self.apply(service, &plan, now, &mut record).await?;
+            self.apply(service, &plan, &mut record).await?;
         }
         let observed = &record.observed;
         if let Some(blocked) = plan.blocked.first() {
@@ -301,13 +301,11 @@ impl Controller {
         Ok(())
     }
 
-    /// Walks through the plan, which was made at `planned`. The record is doubtful while it does, and
-    /// stays so when it fails.
+    /// Walks through the plan. The record is doubtful while it does, and stays so when it fails.
     async fn apply(
         &self,
         service: &Service,
         plan: &Plan,
-        planned: Timestamp,
         record: &mut Record,
     ) -> Result<(), Failed> {
         let kube = &self.outside.kube;
@@ -319,8 +317,6 @@ impl Controller {
         let owner = record.observed.owner.clone();
         for step in &plan.steps {
             let token = IdempotencyToken::new(&owner, generation, &step.action);
-            // The calls before it took their time, which is not the drain's.
-            let step = &step.begun(planned, self.outside.clock.now());
             tracing::info!(service = service.name_any(), %step, "applying");
             self.provider
                 .apply(step, &mut record.observed, &token)

@@ -106,8 +106,8 @@ fn load_balancer(number: usize) -> Result<(Desired, Observed)> {
                 .map(|backend| ObservedBackend {
                     key: backend.key.clone(),
                     weight: backend.weight,
-                    settled_at: None,
-                    remove_at: None,
+                    added_at: None,
+                    drained_at: None,
                 })
                 .collect(),
         };

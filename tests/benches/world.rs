@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use gatewright::certificate::SERVED;
 use gatewright::daemon::Daemon;
-use gatewright::laptop::{Laptop, Layout, Slot, apply_yaml};
+use gatewright::laptop::{Laptop, Layout, Slot, Storage, apply_yaml};
 use gatewright_crds::cert_manager::{Certificate, names};
 use gatewright_crds::conditions;
 use gatewright_seams::{AddressMap, Clock, Random, Tasks};
@@ -74,7 +74,10 @@ impl World {
         mut told: impl FnMut(&'static str),
     ) -> Result<Self> {
         let layout = Layout {
-            directory: (keep == Keep::Disk).then(|| directory.to_owned()),
+            storage: match keep {
+                Keep::Disk => Storage::Directory(directory.to_owned()),
+                Keep::Memory => Storage::Memory,
+            },
             port_shift: SHIFT,
             access_key: AccessKey {
                 id: "bench-key".into(),

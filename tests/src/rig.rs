@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatewright::daemon::Daemon;
-use gatewright::laptop::{Laptop, Layout, Slot, apply_yaml};
+use gatewright::laptop::{Laptop, Layout, Slot, Storage, apply_yaml};
 use gatewright::outside::Outside;
 use gatewright_crds::cert_manager::{Certificate, names};
 use gatewright_crds::conditions;
@@ -75,7 +75,7 @@ impl Rig {
         let directory = std::env::temp_dir().join(name);
         drop(std::fs::remove_dir_all(&directory));
         let layout = Layout {
-            directory: None,
+            storage: Storage::Memory,
             port_shift: 8000,
             access_key: AccessKey {
                 id: "test-key".into(),

@@ -95,7 +95,6 @@ async fn what_others_put_into_our_instance_stops_its_deletion_and_stays() {
         Action::CreateGroup {
             group: group.clone(),
             backends: vec![],
-            settled_at: sim.clock().now(),
         },
         Action::CreateListener {
             port: Port::new(9000).unwrap(),

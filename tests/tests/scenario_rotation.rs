@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use gatewright_tests::Sim;
 use local_kube::{Fault as KubeFault, Matching};
+use mock_acme::{Endpoint, RequestFault};
 
 const LIMIT: Duration = Duration::from_mins(10);
 
@@ -157,6 +158,45 @@ async fn a_secret_that_cannot_be_written_is_told_and_costs_no_certificate_for_an
     sim.pass(Duration::from_mins(45)).await;
     assert_eq!(sim.wait_served().await, 1);
     assert_eq!(sim.laptop.acme.ledger().certificates.len(), 2);
+}
+
+/// The authority is asked again for what it has issued: another order would be counted again.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_lost_after_the_request_was_handed_in_costs_no_certificate() {
+    let wait = Duration::from_secs(5);
+    for endpoint in [Endpoint::Finalize, Endpoint::Order, Endpoint::Certificate] {
+        let sim = Sim::start().await;
+        let faults = sim.laptop.acme.faults();
+        // Before it is handed in, the order is asked for as well.
+        let fault = if endpoint == Endpoint::Order {
+            faults.processing(Duration::from_secs(2));
+            RequestFault::ServerError { status: 503 }
+        } else {
+            RequestFault::TimeoutAfter { wait }
+        };
+        faults.request(endpoint, fault, 3);
+        sim.apply_quickstart().await;
+        assert_eq!(sim.wait_served().await, 1, "{endpoint:?}");
+        let ledger = sim.laptop.acme.ledger();
+        assert_eq!(ledger.certificates.len(), 1, "{endpoint:?}");
+    }
+}
+
+/// And when it says nothing for long, the next order waits as after any failure that it counts.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_cannot_be_fetched_is_told_and_ordered_again_ever_more_rarely() {
+    let sim = Sim::start().await;
+    let faults = sim.laptop.acme.faults();
+    let fault = RequestFault::ServerError { status: 503 };
+    faults.request(Endpoint::Certificate, fault, 100_000);
+    sim.apply_quickstart().await;
+    sim.pass(Duration::from_mins(30)).await;
+    let issued = sim.laptop.acme.ledger().certificates.len();
+    assert!((2..=5).contains(&issued), "{issued} in half an hour");
+    let issuing = sim.certificate_condition("Issuing").await.unwrap();
+    assert_eq!(issuing.reason, "CertificateNotFetched", "{issuing:?}");
+    faults.clear();
+    assert_eq!(sim.wait_served().await, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -112,15 +112,24 @@ async fn groups_follow_from_two_to_one_to_three_and_are_never_without_a_backend(
 /// its calls took most of that.
 #[tokio::test(start_paused = true)]
 async fn a_slow_call_takes_nothing_from_the_drain_of_the_next() {
+    every_drain_is_whole(&Fault::Delay(Duration::from_secs(18))).await;
+}
+
+/// The drain had begun before the cloud took the call that begins it.
+#[tokio::test(start_paused = true)]
+async fn a_throttled_call_takes_nothing_from_the_drain_that_it_begins() {
+    let retry_after = Some(Duration::from_secs(25));
+    every_drain_is_whole(&Fault::Throttle { retry_after }).await;
+}
+
+/// Scales in while calls that begin drains meet `fault`: each backend has its whole drain.
+async fn every_drain_is_whole(fault: &Fault) {
     let sim = Sim::start().await;
     sim.apply_quickstart().await;
     sim.wait_balanced(2).await;
     sim.pass(Duration::from_mins(1)).await;
-    let slow = Fault::Delay(Duration::from_secs(18));
-    sim.laptop
-        .cloud
-        .faults()
-        .next("SetVServerGroupAttribute", 4, slow);
+    let faults = sim.laptop.cloud.faults();
+    faults.next("SetVServerGroupAttribute", 4, fault.clone());
     sim.scale(1).await;
     // When each member had weight 0 first, by its group and port.
     let mut lowered: BTreeMap<(String, u16), Duration> = BTreeMap::new();

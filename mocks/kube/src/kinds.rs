@@ -5,7 +5,7 @@ mod rows;
 
 use std::sync::Arc;
 
-pub(crate) use registry::{Kinds, Registry, custom as custom_resources};
+pub(crate) use registry::{CustomKinds, Kinds, Registry, custom as custom_resources};
 
 use crate::schema::Schema;
 

@@ -45,6 +45,6 @@ pub use access::Access;
 pub use error::Error;
 pub use faults::{Fault, Faults, Matching};
 pub use local::LocalKube;
-pub use options::{Options, Storage};
+pub use options::{Options, Snapshot, Storage};
 pub use requests::RequestLog;
 pub use service::{KubeService, ResponseBody, ServiceError};

@@ -8,7 +8,7 @@ use crate::access::Access;
 use crate::error::Error;
 use crate::faults::Faults;
 use crate::kinds::Registry;
-use crate::options::Options;
+use crate::options::{Options, Snapshot, Storage};
 use crate::requests::RequestLog;
 use crate::service::KubeService;
 use crate::shared::Shared;
@@ -111,12 +111,10 @@ impl LocalKube {
             log: RequestLog::default(),
             documents: std::sync::Mutex::default(),
         });
-        let definitions = Arc::from("apiextensions.k8s.io/customresourcedefinitions");
-        for definition in shared.store.all(&definitions, None) {
-            if !write::restore_definition(&shared, &definition) {
-                let name = meta::name(&definition).to_owned();
-                return Err(Error::Definition { name });
-            }
+        if let Storage::Copy(snapshot) = &options.storage {
+            shared.registry.set_all_custom(snapshot.kinds.clone());
+        } else {
+            restore_definitions(&shared)?;
         }
         bootstrap(&shared)?;
         if !shared.store.durable().await {
@@ -126,6 +124,15 @@ impl LocalKube {
         collector::start(&shared);
         expiry::start(&shared);
         Ok(Self { shared })
+    }
+
+    /// What it has now, for other servers to begin with ([`Storage::Copy`]). Not for use while
+    /// definitions are written.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            store: self.shared.store.copy(),
+            kinds: self.shared.registry.all_custom(),
+        }
     }
 
     /// The API without a socket and without authentication.
@@ -161,6 +168,18 @@ impl LocalKube {
     pub fn revision(&self) -> u64 {
         self.shared.store.revision()
     }
+}
+
+/// Serves the kinds of stored definitions.
+fn restore_definitions(shared: &Shared) -> Result<(), Error> {
+    let definitions = Arc::from("apiextensions.k8s.io/customresourcedefinitions");
+    for definition in shared.store.all(&definitions, None) {
+        if !write::restore_definition(shared, &definition) {
+            let name = meta::name(&definition).to_owned();
+            return Err(Error::Definition { name });
+        }
+    }
+    Ok(())
 }
 
 fn bootstrap(shared: &Shared) -> Result<(), Error> {

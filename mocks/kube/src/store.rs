@@ -90,6 +90,13 @@ struct State {
     unwritten: Vec<(Location, Option<Arc<Object>>)>,
 }
 
+/// All objects at one moment.
+#[derive(Clone)]
+pub(crate) struct Copied {
+    revision: u64,
+    objects: Vec<(Location, Arc<Object>)>,
+}
+
 /// How far the file has come.
 #[derive(Clone, Copy, Default)]
 struct Written {
@@ -120,20 +127,14 @@ impl Store {
             ),
             Storage::File(path) => {
                 let (database, revision, objects) = file::open(path)?;
-                let mut state = State {
-                    revision,
-                    visible: revision,
-                    ..State::default()
-                };
-                for (location, object) in objects {
-                    state.index(&location, None, Some(&object));
-                    let collection = state.collection(&location.collection);
-                    collection.restore(location.key, Object::new(object));
-                }
-                for collection in state.collections.values_mut() {
-                    collection.expire(revision);
-                }
-                (state, Some(database))
+                let objects = objects
+                    .into_iter()
+                    .map(|(location, object)| (location, Object::new(object)));
+                (State::restored(revision, objects), Some(database))
+            }
+            Storage::Copy(snapshot) => {
+                let Copied { revision, objects } = snapshot.store.clone();
+                (State::restored(revision, objects), None)
             }
         };
         let revision = state.revision;
@@ -155,6 +156,25 @@ impl Store {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All objects as they are now.
+    pub(crate) fn copy(&self) -> Copied {
+        let state = self.state();
+        let collections = state.collections.iter();
+        let objects = collections.flat_map(|(name, collection)| {
+            collection.objects().map(|(key, object)| {
+                let location = Location {
+                    collection: name.clone(),
+                    key: key.clone(),
+                };
+                (location, object.clone())
+            })
+        });
+        Copied {
+            revision: state.revision,
+            objects: objects.collect(),
+        }
     }
 
     /// The revision of the last write.
@@ -342,6 +362,24 @@ impl Store {
 }
 
 impl State {
+    /// What was at `revision`, without history.
+    fn restored(revision: u64, objects: impl IntoIterator<Item = (Location, Arc<Object>)>) -> Self {
+        let mut state = Self {
+            revision,
+            visible: revision,
+            ..Self::default()
+        };
+        for (location, object) in objects {
+            state.index(&location, None, Some(&object));
+            let collection = state.collection(&location.collection);
+            collection.restore(location.key, object);
+        }
+        for collection in state.collections.values_mut() {
+            collection.expire(revision);
+        }
+        state
+    }
+
     fn collection(&mut self, name: &Arc<str>) -> &mut Collection {
         // A collection that is new since the history began has no history before now.
         let revision = self.revision;

@@ -21,6 +21,7 @@ use gatewright_core::{
     ClusterName, Error, Found, IdempotencyToken, LoadBalancerId, LoadBalancers, Observed,
     OwnedLoadBalancer, OwnerKey, Step, SubnetId,
 };
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use crate::client::Client;
@@ -70,6 +71,10 @@ pub struct Clb {
 impl Clb {
     pub fn new(client: Client, options: ClbOptions) -> Self {
         Self { client, options }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.client.clock().now()
     }
 
     /// Sends a write, again while the instance is busy.

@@ -49,9 +49,11 @@ impl Observed {
     /// and since when backends are in the group or drain. To be called on what
     /// [`crate::LoadBalancers::observe`] gives, or an audit would start every drain anew.
     ///
-    /// Only what still fits is taken: keys of tags that are there, deadlines of backends that have
-    /// weight 0, in the same load balancer and group.
+    /// Only what still fits is taken: keys of tags that are there, the drains of backends that have
+    /// weight 0, in the same load balancer and group. Backends that it did not have count as added at
+    /// the time of the read: the answer to their addition may have been lost.
     pub fn remember(&mut self, earlier: &Observed) {
+        let read_at = self.read_at;
         let (Some(now), Some(before)) = (&mut self.load_balancer, &earlier.load_balancer) else {
             return;
         };
@@ -64,15 +66,13 @@ impl Observed {
             .filter(|key| now.tags.contains_key(*key));
         now.own_tags.extend(ours.cloned());
         for group in &mut now.groups {
-            let Some(old_group) = before.group_by_id(&group.id) else {
-                continue;
-            };
+            let old_group = before.group_by_id(&group.id);
             for backend in &mut group.backends {
-                let Some(old) = old_group.backend(&backend.key) else {
-                    continue;
-                };
-                backend.settled_at = old.settled_at;
-                backend.remove_at = old.remove_at.filter(|_| backend.weight.is_zero());
+                backend.added_at = read_at;
+                if let Some(old) = old_group.and_then(|group| group.backend(&backend.key)) {
+                    backend.added_at = old.added_at;
+                    backend.drained_at = old.drained_at.filter(|_| backend.weight.is_zero());
+                }
             }
         }
     }
@@ -240,15 +240,15 @@ impl ObservedGroup {
         self.backends.iter().find(|known| known.key == *key)
     }
 
-    /// Records that `backends` were added; health checks have passed at `settled_at`.
-    pub fn record_added(&mut self, backends: &[Backend], settled_at: Timestamp) {
+    /// Records that `backends` were added: at `now` the cloud had answered.
+    pub fn record_added(&mut self, backends: &[Backend], now: Timestamp) {
         for backend in backends {
             self.backends.retain(|known| known.key != backend.key);
             self.backends.push(ObservedBackend {
                 key: backend.key.clone(),
                 weight: backend.weight,
-                settled_at: Some(settled_at),
-                remove_at: None,
+                added_at: Some(now),
+                drained_at: None,
             });
         }
         self.backends.sort_by(|a, b| a.key.cmp(&b.key));
@@ -263,20 +263,20 @@ impl ObservedGroup {
                 .find(|known| known.key == backend.key)
             {
                 known.weight = backend.weight;
-                known.remove_at = None;
+                known.drained_at = None;
             }
         }
     }
 
-    /// Records that `keys` have weight 0 and may be removed at `remove_at`.
-    pub fn record_drained(&mut self, keys: &[BackendKey], remove_at: Timestamp) {
+    /// Records that `keys` have weight 0: at `now` the cloud had answered.
+    pub fn record_drained(&mut self, keys: &[BackendKey], now: Timestamp) {
         for known in self
             .backends
             .iter_mut()
             .filter(|known| keys.contains(&known.key))
         {
             known.weight = Weight::ZERO;
-            known.remove_at = Some(remove_at);
+            known.drained_at = Some(now);
         }
     }
 
@@ -292,10 +292,10 @@ pub struct ObservedBackend {
     #[serde(flatten)]
     pub key: BackendKey,
     pub weight: Weight,
-    /// When a backend that we added has had time to pass its health checks. Nothing: long ago.
+    /// Since when it is known to be in the group. Nothing: for long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settled_at: Option<Timestamp>,
-    /// When a drained backend may be removed.
+    pub added_at: Option<Timestamp>,
+    /// Since when it has weight 0 because it is to leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remove_at: Option<Timestamp>,
+    pub drained_at: Option<Timestamp>,
 }

@@ -16,7 +16,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::desired::Desired;
 use crate::id::{Mark, Seconds};
@@ -74,12 +74,6 @@ impl Planner {
 
     fn wake(&mut self, at: Timestamp) {
         self.plan.wake_at = Some(self.plan.wake_at.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    fn after(&self, wait: Seconds) -> Timestamp {
-        self.now
-            .saturating_add(SignedDuration::from_secs(wait.0.into()))
-            .unwrap_or(Timestamp::MAX)
     }
 
     fn create(&mut self, desired: &Desired) {

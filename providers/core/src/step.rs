@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{Backend, BackendKey};
 use crate::desired::{AddressType, IpVersion};
-use crate::id::{BackendGroupId, LoadBalancerId, Port, SubnetId};
+use crate::id::{BackendGroupId, LoadBalancerId, Port, Seconds, SubnetId};
 use crate::listener::{ListenerSettings, Protocol, Setting};
 use crate::observed::Observed;
 
@@ -49,26 +49,22 @@ pub enum Action {
     CreateGroup {
         group: String,
         backends: Vec<Backend>,
-        /// When the backends will have had time to pass their health checks.
-        settled_at: Timestamp,
     },
     AddBackends {
         group: String,
         backends: Vec<Backend>,
-        /// When the backends will have had time to pass their health checks.
-        settled_at: Timestamp,
     },
     SetWeights {
         group: String,
         backends: Vec<Backend>,
     },
-    /// Weight 0: no new connections. For backends that have it already, only the deadline is
+    /// Weight 0: no new connections. For backends that have it already, only since when is
     /// recorded.
     Drain {
         group: String,
         backends: Vec<BackendKey>,
-        /// When they may be removed.
-        remove_at: Timestamp,
+        /// How long they stay so before they may be removed, from when the cloud has answered.
+        time: Seconds,
     },
     RemoveBackends {
         group: String,
@@ -210,9 +206,9 @@ impl fmt::Display for Action {
             Self::Drain {
                 group,
                 backends,
-                remove_at,
+                time,
             } => {
-                write!(f, "drain {} in {group} until {remove_at}", list(backends))
+                write!(f, "drain {} in {group} for {time}", list(backends))
             }
             Self::RemoveBackends { group, backends } => {
                 write!(f, "remove {} from {group}", list(backends))
@@ -265,20 +261,6 @@ pub struct Step {
     #[serde(flatten)]
     pub action: Action,
     pub reason: String,
-}
-
-impl Step {
-    /// This step of a plan that was made at `planned`, when it begins at `now`. A drain has all its
-    /// time, however long the steps before it took.
-    #[must_use]
-    pub fn begun(&self, planned: Timestamp, now: Timestamp) -> Self {
-        let mut step = self.clone();
-        if let Action::Drain { remove_at, .. } = &mut step.action {
-            let late = now.duration_since(planned);
-            *remove_at = remove_at.checked_add(late).unwrap_or(*remove_at);
-        }
-        step
-    }
 }
 
 impl fmt::Display for Step {

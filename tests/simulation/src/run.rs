@@ -11,16 +11,19 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{Either, select, select_all};
+use gatewright::laptop::NAMESPACE;
+use gatewright_aliyun::clb::Clb;
 use gatewright_core::{
-    Action as CloudAction, Error, IdempotencyToken, LoadBalancers, OwnerKey, Port, Protocol,
-    Step as CloudStep,
+    Action as CloudAction, Error, IdempotencyToken, LoadBalancers, Observed, OwnerKey, Port,
+    Protocol, Seconds, Step as CloudStep,
 };
 use gatewright_crds::cert_manager::Certificate;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use mock_acme::RequestFault;
-use mock_cloud::Fault;
+use mock_cloud::{Fault, InstanceView};
 
 use crate::plan::{
     Action, AuthorityFault, Change, CloudFault, Edit, Plan, REPLICAS, Seam, Wanted, delete,
@@ -32,6 +35,8 @@ use watchman::Watchman;
 
 /// The cluster whose daemon a laptop's is.
 const CLUSTER: &str = "laptop";
+/// The Lease of the replicas, in their own namespace.
+const LEASE: &str = "gatewright";
 const TICK: Duration = Duration::from_secs(1);
 /// How often the cloud is read: within a history, to find what was changed by hand.
 const AUDIT: Duration = Duration::from_mins(5);
@@ -151,6 +156,8 @@ pub(crate) struct Run {
     pub(crate) doomed: Vec<(usize, Crossings)>,
     /// Until when reads of the cloud may be behind.
     behind_until: Duration,
+    /// Load balancers that were stripped of their tags.
+    untagged: Vec<Untagged>,
 }
 
 impl Run {
@@ -165,6 +172,7 @@ impl Run {
             watchman,
             doomed: Vec::new(),
             behind_until: Duration::ZERO,
+            untagged: Vec::new(),
         }
     }
 
@@ -249,7 +257,7 @@ impl Run {
         );
         match action {
             Action::User(change) => self.change(*change).await,
-            Action::Console(edit) => self.edit(*edit).await,
+            Action::Console(balancer, edit) => self.edit(*balancer, *edit).await,
             Action::Cloud(call, fault, times) => {
                 cloud.next(call, *times, cloud_fault(*fault));
                 if *fault == CloudFault::StaleRead {
@@ -257,8 +265,10 @@ impl Run {
                     self.watchman.behind();
                 }
             }
-            Action::Authority(fault, times) => match authority_fault(*fault) {
-                Some(fault) => acme.request(None, fault, *times),
+            Action::CloudMends => cloud.clear(),
+            Action::AuthorityMends => acme.clear(),
+            Action::Authority(endpoint, fault, times) => match authority_fault(*fault) {
+                Some(fault) => acme.request(*endpoint, fault, *times),
                 None => match fault {
                     AuthorityFault::BadNonce => acme.bad_nonce(*times),
                     AuthorityFault::FailedValidation => {
@@ -271,8 +281,16 @@ impl Run {
                     _ => {}
                 },
             },
-            Action::Kube(replica, fault, times) => {
-                self.sim.gates[*replica].kube.fail(*fault, *times);
+            Action::Kube {
+                replica,
+                fault,
+                others,
+                times,
+            } => self.sim.gates[*replica].kube.fail(*fault, *others, *times),
+            Action::DeleteLease => {
+                let leases: Api<Lease> = Api::namespaced(self.sim.kube.clone(), NAMESPACE);
+                // Maybe nobody took it yet.
+                drop(leases.delete(LEASE, &DeleteParams::default()).await);
             }
             Action::CutWatches(false) => self.sim.laptop.kube.faults().cut_watches(),
             Action::CutWatches(true) => self.sim.resync().await,
@@ -349,7 +367,10 @@ impl Run {
                     .await
                     .expect("a deletion");
             }
-            Change::Rotate if self.wanted.names.is_some() => self.sim.force_rotation().await,
+            Change::Rotate if self.wanted.names.is_some() => {
+                self.sim.force_rotation().await;
+                self.watchman.wished();
+            }
             Change::Rotate => {}
             _ => {
                 self.wanted.remove(&kube).await.expect("deletions");
@@ -358,15 +379,15 @@ impl Run {
         }
     }
 
-    async fn edit(&self, edit: Edit) {
+    async fn edit(&mut self, balancer: usize, edit: Edit) {
         let inventory = self.sim.laptop.cloud.inventory();
-        let owners = inventory.instances.iter().filter(|held| {
+        let mut ours = inventory.instances.iter().filter(|held| {
             held.tags.contains_key(OWNER_TAG) && !self.sim.foreign.contains(&held.id)
         });
-        let mut owners = owners.filter_map(|held| held.tags.get(OWNER_TAG));
-        if let Some(owner) = owners.next()
-            && let Err(error) = by_hand(&self.sim, &OwnerKey::from(owner.as_str()), edit).await
-        {
+        let Some(instance) = ours.nth(balancer) else {
+            return;
+        };
+        if let Err(error) = by_hand(&self.sim, instance, edit, &mut self.untagged).await {
             // A fault can hit the console too; what it sends is always right.
             let wrong = error
                 .code
@@ -374,6 +395,40 @@ impl Run {
                 .is_some_and(|code| code.starts_with("Signature"));
             assert!(!wrong, "the console's request is refused: {error}");
             history::line(format!("not done: {error}"));
+        }
+    }
+
+    /// Somebody gives load balancers their tags back, and deletes those whose Service is gone: both is
+    /// what the daemon asks for.
+    async fn tag_again(&mut self) {
+        let services: Api<Service> = Api::namespaced(self.sim.kube.clone(), GATEWAY_NAMESPACE);
+        let services = services.list(&ListParams::default()).await;
+        let services = services.expect("Services").items;
+        for Untagged { mut observed, tags } in std::mem::take(&mut self.untagged) {
+            let there = self.sim.laptop.cloud.inventory().instances;
+            let shown = observed.load_balancer.as_ref().map(|held| held.id.clone());
+            let Some(id) = shown.filter(|id| there.iter().any(|held| held.id == id.as_str()))
+            else {
+                continue;
+            };
+            let mut actions = vec![CloudAction::SetTags { tags }];
+            let uid = observed.owner.as_str();
+            if !services
+                .iter()
+                .any(|held| held.uid().as_deref() == Some(uid))
+            {
+                history::line(format!("-- the console: {id} goes"));
+                let protection = CloudAction::SetDeletionProtection {
+                    id: id.clone(),
+                    on: false,
+                };
+                actions.extend([protection, CloudAction::DeleteLoadBalancer { id }]);
+            }
+            let clb = self.sim.by_hand(CLUSTER);
+            for action in actions {
+                let done = apply_by_hand(&clb, &mut observed, action).await;
+                done.expect("an edit in the console");
+            }
         }
     }
 
@@ -391,6 +446,7 @@ impl Run {
             }
         }
         self.doomed.clear();
+        self.tag_again().await;
         for replica in 0..REPLICAS {
             self.bring_up(replica).await;
         }
@@ -425,6 +481,7 @@ impl Run {
                 return;
             }
         }
+        self.watchman.no_wish_is_left();
         history::line("-- as it should be");
         self.stays_quiet(expected).await;
     }
@@ -485,10 +542,23 @@ impl Run {
     }
 }
 
-/// Does `edit` to the load balancer of `owner`, as somebody in the console does.
-async fn by_hand(sim: &Sim, owner: &OwnerKey, edit: Edit) -> Result<(), Error> {
+/// A load balancer without tags, as it was last seen with them.
+struct Untagged {
+    observed: Observed,
+    tags: BTreeMap<String, String>,
+}
+
+/// Does `edit` to the load balancer `there`, as somebody in the console does. One that may lose its
+/// tags by it is added to `untagged`.
+async fn by_hand(
+    sim: &Sim,
+    there: &InstanceView,
+    edit: Edit,
+    untagged: &mut Vec<Untagged>,
+) -> Result<(), Error> {
     let clb = sim.by_hand(CLUSTER);
-    let mut observed = clb.observe(owner).await?;
+    let owner = there.tags.get(OWNER_TAG).map_or("", String::as_str);
+    let mut observed = clb.observe(&OwnerKey::from(owner)).await?;
     let Some(instance) = observed.load_balancer.clone() else {
         return Ok(());
     };
@@ -497,7 +567,7 @@ async fn by_hand(sim: &Sim, owner: &OwnerKey, edit: Edit) -> Result<(), Error> {
             port: Port::new(443).expect("a port"),
             protocol: Protocol::Tcp,
         },
-        Edit::Weights => {
+        Edit::Weights(stays) => {
             let Some(group) = instance
                 .groups
                 .iter()
@@ -505,25 +575,38 @@ async fn by_hand(sim: &Sim, owner: &OwnerKey, edit: Edit) -> Result<(), Error> {
             else {
                 return Ok(());
             };
+            let stays = stays % group.backends.len();
+            let others = group.backends.iter().enumerate();
+            let others = others.filter(|(index, _)| *index != stays);
             CloudAction::Drain {
                 group: group.name.clone(),
-                backends: group
-                    .backends
-                    .iter()
-                    .skip(1)
-                    .map(|held| held.key.clone())
-                    .collect(),
-                remove_at: sim.clock().now(),
+                backends: others.map(|(_, held)| held.key.clone()).collect(),
+                time: Seconds(0),
             }
+        }
+        Edit::Untag => {
+            let tags = there.tags.clone();
+            let keys = tags.keys().cloned().collect();
+            let observed = observed.clone();
+            untagged.push(Untagged { observed, tags });
+            CloudAction::RemoveTags { keys }
         }
         Edit::DeleteInstance => CloudAction::DeleteLoadBalancer { id: instance.id },
     };
-    let token = IdempotencyToken::new(owner, 0, &action);
+    apply_by_hand(&clb, &mut observed, action).await
+}
+
+async fn apply_by_hand(
+    clb: &Clb,
+    observed: &mut Observed,
+    action: CloudAction,
+) -> Result<(), Error> {
+    let token = IdempotencyToken::new(&observed.owner, 0, &action);
     let step = CloudStep {
         action,
         reason: "by hand".into(),
     };
-    clb.apply(&step, &mut observed, &token).await
+    clb.apply(&step, observed, &token).await
 }
 
 /// The first of the doomed whose time has come, and where.

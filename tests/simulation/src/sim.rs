@@ -14,12 +14,13 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use gatewright::daemon::{Daemon, StartError};
 use gatewright::kubernetes::Events;
-use gatewright::laptop::{Laptop, Layout, REGION, apply_object, apply_yaml};
+use gatewright::laptop::{Laptop, Layout, REGION, Storage, apply_object, apply_yaml};
 use gatewright::leader::Election;
 use gatewright::outside::{Outside, Probe};
 use gatewright::runner::Runner;
@@ -35,6 +36,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use local_kube::Snapshot;
 use mock_cloud::AccessKey;
 use serde_json::{Value, json};
 
@@ -133,6 +135,47 @@ pub struct Sim {
     running: BTreeMap<usize, (Outside, Daemon)>,
 }
 
+async fn laptop(options: &SimOptions, storage: Storage, world: &Arc<World>) -> Laptop {
+    let layout = Layout {
+        storage,
+        port_shift: 0,
+        access_key: AccessKey {
+            id: ACCESS_KEY.0.into(),
+            secret: ACCESS_KEY.1.into(),
+        },
+        certificate_lifetime: options.certificate_lifetime,
+        audit_interval: options.audit_interval,
+    };
+    let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse().expect("a time"));
+    let seams = (clock, Random::seeded(options.seed), Tasks::new());
+    let fetch = Arc::new(ModelFetch(world.clone()));
+    let laptop = Laptop::start(layout, None, Some(fetch), seams).await;
+    laptop.expect("a world")
+}
+
+/// What every world's API server has at first: the kinds and namespaces. It is made once, in a thread
+/// with a clock of its own: to define the kinds costs a quarter of a history.
+fn prepared() -> Snapshot {
+    static PREPARED: OnceLock<Snapshot> = OnceLock::new();
+    let make = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let options = SimOptions::default();
+            let laptop = laptop(&options, Storage::Memory, &World::new()).await;
+            laptop.prepare().await.expect("kinds and namespaces");
+            laptop.kube.snapshot()
+        })
+    };
+    let made = || thread::scope(|scope| scope.spawn(make).join());
+    PREPARED
+        .get_or_init(|| made().expect("an API server"))
+        .clone()
+}
+
 impl Sim {
     /// A world with a daemon and no objects.
     pub async fn start() -> Self {
@@ -148,25 +191,10 @@ impl Sim {
     /// A world whose daemon is not there yet.
     pub async fn without_daemon(options: SimOptions) -> Self {
         log();
-        let layout = Layout {
-            directory: None,
-            port_shift: 0,
-            access_key: AccessKey {
-                id: ACCESS_KEY.0.into(),
-                secret: ACCESS_KEY.1.into(),
-            },
-            certificate_lifetime: options.certificate_lifetime,
-            audit_interval: options.audit_interval,
-        };
-        let clock = Clock::starting_at("2030-01-01T00:00:00Z".parse().expect("a time"));
-        let seams = (clock, Random::seeded(options.seed), Tasks::new());
         let world = World::new();
-        let fetch = Arc::new(ModelFetch(world.clone()));
-        let laptop = Laptop::start(layout, None, Some(fetch), seams)
-            .await
-            .expect("a world");
+        let laptop = laptop(&options, Storage::Prepared(prepared()), &world).await;
+        let clock = laptop.clock;
         world.set_cloud(laptop.cloud.clone());
-        laptop.prepare().await.expect("kinds and namespaces");
         let network = options.network.then(|| Network::new(clock, options.seed));
         if let Some(network) = network.clone() {
             laptop.tasks.spawn("network", network.run());

@@ -48,7 +48,7 @@ fn an_annotation_that_is_taken_off_the_gateway_leaves_its_pods() {
 fn what_others_did_in_the_cloud_is_seen_before_a_backend_leaves() {
     holds(&plan(
         [
-            (60, Action::Console(Edit::Weights)),
+            (60, Action::Console(0, Edit::Weights(0))),
             (5, Action::User(Change::Scale(3))),
             (10, Action::User(Change::Scale(2))),
         ],
@@ -84,7 +84,7 @@ fn who_is_ready_after_a_slow_look_stays() {
 /// The next creation repeated the token of the one that was gone, and got its id, for ever.
 #[test]
 fn a_load_balancer_that_is_deleted_while_it_is_made_is_made_again() {
-    let mut plan = plan([(0, Action::Console(Edit::DeleteInstance))], false);
+    let mut plan = plan([(0, Action::Console(0, Edit::DeleteInstance))], false);
     for milliseconds in [180, 226, 300] {
         plan.steps[0].after = Duration::from_millis(milliseconds);
         holds(&plan);

@@ -109,10 +109,13 @@ pub(crate) fn version_rank(version: &str) -> (u8, u64, u64) {
         .map_or((0, 0, 0), |minor| (rank, major, minor))
 }
 
+/// The served kinds of definitions, by the definition's name.
+pub(crate) type CustomKinds = BTreeMap<String, Vec<Arc<Resource>>>;
+
 /// The kinds served now; changes when definitions do.
 pub(crate) struct Registry {
     builtin: Vec<Arc<Resource>>,
-    custom: RwLock<BTreeMap<String, Vec<Arc<Resource>>>>,
+    custom: RwLock<CustomKinds>,
     current: RwLock<Arc<Kinds>>,
 }
 
@@ -145,6 +148,23 @@ impl Registry {
                 resources.into_iter().map(Arc::new).collect(),
             );
         }
+        self.serve(&custom);
+    }
+
+    /// What is served besides the server's own kinds.
+    pub(crate) fn all_custom(&self) -> CustomKinds {
+        let custom = self.custom.read().unwrap_or_else(PoisonError::into_inner);
+        custom.clone()
+    }
+
+    /// Serves these besides the server's own kinds, and no others.
+    pub(crate) fn set_all_custom(&self, kinds: CustomKinds) {
+        let mut custom = self.custom.write().unwrap_or_else(PoisonError::into_inner);
+        *custom = kinds;
+        self.serve(&custom);
+    }
+
+    fn serve(&self, custom: &CustomKinds) {
         let mut all = self.builtin.clone();
         let mut added: Vec<_> = custom.values().flatten().cloned().collect();
         added.sort_by(|a, b| {

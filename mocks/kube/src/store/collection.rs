@@ -79,7 +79,12 @@ impl Collection {
         self.objects.iter()
     }
 
-    /// Puts in an object that was read from the file.
+    /// The objects, in the order of their places.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<Object>)> {
+        self.objects.iter()
+    }
+
+    /// Puts in an object of before.
     pub(super) fn restore(&mut self, key: ObjectKey, object: Arc<Object>) {
         self.objects.insert(key, object);
     }

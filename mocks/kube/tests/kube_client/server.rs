@@ -122,6 +122,37 @@ async fn everything_but_history_survives_a_restart_from_the_file() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+#[tokio::test]
+async fn a_copy_begins_where_the_other_was_and_goes_its_own_way() {
+    let (local, client) = start().await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    definitions
+        .create(&PostParams::default(), &definition())
+        .await
+        .unwrap();
+    let api = widgets(client);
+    let made = api
+        .create(&PostParams::default(), &widget(&json!({"size": 2})))
+        .await
+        .unwrap();
+    let (copy, client) = start_on(Storage::Copy(local.snapshot()), &Tasks::new()).await;
+    assert_eq!(copy.revision(), local.revision());
+    let copied = widgets(client);
+    let found = copied.get("w").await.unwrap();
+    assert_eq!(found.uid(), made.uid());
+    let patch = Patch::Merge(json!({"spec": {"size": 3}}));
+    let changed = copied
+        .patch("w", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    assert_ne!(changed.resource_version(), made.resource_version());
+    let other = api.get("w").await.unwrap();
+    assert_eq!(other.resource_version(), made.resource_version());
+    let wrong = Patch::Merge(json!({"spec": {"size": "three"}}));
+    let refused = copied.patch("w", &PatchParams::default(), &wrong).await;
+    assert!(refused.is_err(), "its kinds have their schemas");
+}
+
 #[tokio::test(start_paused = true)]
 async fn old_events_are_forgotten() {
     let (_local, client) = start().await;

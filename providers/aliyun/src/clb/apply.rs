@@ -73,29 +73,19 @@ impl Clb {
                 }
                 Ok(())
             }
-            Action::CreateGroup {
-                group,
-                backends,
-                settled_at,
-            } => self.create_group(lb, group, backends, *settled_at).await,
-            Action::AddBackends {
-                group,
-                backends,
-                settled_at,
-            } => {
+            Action::CreateGroup { group, backends } => self.create_group(lb, group, backends).await,
+            Action::AddBackends { group, backends } => {
                 let group = Self::group_of(lb, group, action)?;
-                self.add_backends(group, backends, *settled_at).await
+                self.add_backends(group, backends).await
             }
             Action::SetWeights { group, backends } => {
                 self.set_weights(Self::group_of(lb, group, action)?, backends)
                     .await
             }
             Action::Drain {
-                group,
-                backends,
-                remove_at,
+                group, backends, ..
             } => {
-                self.drain(Self::group_of(lb, group, action)?, backends, *remove_at)
+                self.drain(Self::group_of(lb, group, action)?, backends)
                     .await
             }
             Action::RemoveBackends { group, backends } => {

@@ -3,7 +3,6 @@
 use gatewright_core::{
     Action, Backend, BackendKey, Error, ErrorClass, ObservedGroup, ObservedLoadBalancer, Weight,
 };
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::answers::{Accepted, Members};
@@ -65,7 +64,6 @@ impl Clb {
         lb: &mut ObservedLoadBalancer,
         name: &str,
         backends: &[Backend],
-        settled_at: Timestamp,
     ) -> Result<(), Error> {
         // The call knows no token. An earlier try is found by its name.
         if let Some(existing) = lb.group(name) {
@@ -76,7 +74,7 @@ impl Clb {
                 .cloned()
                 .collect();
             return match lb.group_by_id_mut(&id) {
-                Some(group) => self.add_backends(group, &missing, settled_at).await,
+                Some(group) => self.add_backends(group, &missing).await,
                 None => Ok(()),
             };
         }
@@ -108,10 +106,10 @@ impl Clb {
         };
         let confirmed = confirm(&answer, first, &doing);
         if confirmed.is_ok() {
-            group.record_added(first, settled_at);
+            group.record_added(first, self.now());
         }
         let added = match confirmed {
-            Ok(()) => self.add_backends(&mut group, rest, settled_at).await,
+            Ok(()) => self.add_backends(&mut group, rest).await,
             Err(error) => Err(error),
         };
         lb.put_group(group);
@@ -122,7 +120,6 @@ impl Clb {
         &self,
         group: &mut ObservedGroup,
         backends: &[Backend],
-        settled_at: Timestamp,
     ) -> Result<(), Error> {
         for chunk in backends.chunks(SERVERS_A_CALL) {
             let doing = format!("adding backends to group {}", group.name);
@@ -131,7 +128,7 @@ impl Clb {
             let members: Vec<_> = chunk.iter().map(|b| (&b.key, Some(b.weight))).collect();
             let answer = self.write_members(call, &members).await?;
             confirm(&answer, chunk, &doing)?;
-            group.record_added(chunk, settled_at);
+            group.record_added(chunk, self.now());
         }
         Ok(())
     }
@@ -158,7 +155,6 @@ impl Clb {
         &self,
         group: &mut ObservedGroup,
         keys: &[BackendKey],
-        remove_at: Timestamp,
     ) -> Result<(), Error> {
         let (open, closed): (Vec<BackendKey>, Vec<BackendKey>) =
             keys.iter().cloned().partition(|key| {
@@ -166,8 +162,8 @@ impl Clb {
                     .backend(key)
                     .is_some_and(|backend| !backend.weight.is_zero())
             });
-        // These have weight 0 already; only their time is recorded.
-        group.record_drained(&closed, remove_at);
+        // These have weight 0 already; only since when is recorded.
+        group.record_drained(&closed, self.now());
         for chunk in open.chunks(SERVERS_A_CALL) {
             let call = write(
                 "SetVServerGroupAttribute",
@@ -176,7 +172,7 @@ impl Clb {
             .with("VServerGroupId", &group.id);
             let members: Vec<_> = chunk.iter().map(|key| (key, Some(Weight::ZERO))).collect();
             self.write_members(call, &members).await?;
-            group.record_drained(chunk, remove_at);
+            group.record_drained(chunk, self.now());
         }
         Ok(())
     }

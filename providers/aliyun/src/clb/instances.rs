@@ -17,7 +17,7 @@ const FRESH: Duration = Duration::from_mins(1);
 impl Clb {
     fn is_fresh(&self, observed: &Observed) -> bool {
         let limit = SignedDuration::try_from(FRESH).unwrap_or(SignedDuration::ZERO);
-        let now = self.client.clock().now();
+        let now = self.now();
         observed
             .read_at
             .is_some_and(|at| now.duration_since(at) <= limit)
@@ -167,7 +167,7 @@ impl Clb {
                 forget(observed, id);
                 return Ok(());
             }
-            observed.read_at = Some(self.client.clock().now());
+            observed.read_at = Some(self.now());
         }
         let call = write(
             "SetLoadBalancerDeleteProtection",

@@ -90,7 +90,7 @@ impl Clb {
     pub(super) async fn read_all(&self, owner: &OwnerKey) -> Result<Observed, Error> {
         let instances = self.find(owner).await?;
         let mut observed = Observed::absent(owner.clone());
-        observed.read_at = Some(self.client.clock().now());
+        observed.read_at = Some(self.now());
         if instances.is_empty() {
             return Ok(observed);
         }
@@ -236,8 +236,8 @@ fn backend(server: &Server) -> Option<ObservedBackend> {
             .and_then(|weight| u8::try_from(weight).ok())
             .and_then(Weight::new)
             .unwrap_or(Weight::FULL),
-        settled_at: None,
-        remove_at: None,
+        added_at: None,
+        drained_at: None,
     })
 }
 

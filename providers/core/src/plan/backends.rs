@@ -1,6 +1,6 @@
 //! Members of one group: who comes, who changes, who leaves and when.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::backend::{Backend, BackendKey, BackendState, Backends};
 use crate::desired::{BackendGroup, Desired, Listener};
@@ -53,7 +53,7 @@ fn settle_time<'a>(listeners: impl Iterator<Item = &'a Listener>) -> Seconds {
 /// Who leaves now, and why not when nobody does.
 enum Leaving {
     Now,
-    /// Those that stay are still too new.
+    /// Those that stay have had no time to pass their health checks.
     NotBefore(Timestamp),
     /// Nobody would be left, or not enough is known.
     Never,
@@ -75,7 +75,6 @@ impl Planner {
                 .iter()
                 .filter(|listener| listener.group == group.name)
         };
-        let settled_at = self.after(settle_time(users()));
         let ready: Vec<&Backend> = unique_ready(group.backends.known());
         let Some(existing) = found.and_then(|lb| lb.group(&name)) else {
             let backends = ready.into_iter().cloned().collect();
@@ -83,17 +82,21 @@ impl Planner {
                 Action::CreateGroup {
                     group: name,
                     backends,
-                    settled_at,
                 },
                 "there is none of this name",
             );
             return Vec::new();
         };
-        self.arrivals(existing, &ready, settled_at);
-        self.departures(existing, group, &ready, settled_at, drain_time(users()))
+        self.arrivals(existing, &ready);
+        let leaving = match &group.backends {
+            Backends::Unknown | Backends::Partial(_) => Leaving::Never,
+            Backends::ScaledToZero => Leaving::Now,
+            Backends::Complete(_) => self.may_leave(existing, &ready, settle_time(users())),
+        };
+        self.departures(existing, group, &ready, &leaving, drain_time(users()))
     }
 
-    fn arrivals(&mut self, existing: &ObservedGroup, ready: &[&Backend], settled_at: Timestamp) {
+    fn arrivals(&mut self, existing: &ObservedGroup, ready: &[&Backend]) {
         let missing: Vec<Backend> = ready
             .iter()
             .filter(|backend| existing.backend(&backend.key).is_none())
@@ -104,7 +107,6 @@ impl Planner {
                 Action::AddBackends {
                     group: existing.name.clone(),
                     backends: missing,
-                    settled_at,
                 },
                 "ready and not in the group",
             );
@@ -126,14 +128,9 @@ impl Planner {
         existing: &ObservedGroup,
         group: &BackendGroup,
         ready: &[&Backend],
-        settled_at: Timestamp,
+        leaving: &Leaving,
         drain: Option<Seconds>,
     ) -> Vec<Step> {
-        let leaving = match &group.backends {
-            Backends::Unknown | Backends::Partial(_) => Leaving::Never,
-            Backends::ScaledToZero => Leaving::Now,
-            Backends::Complete(_) => self.may_leave(existing, ready, settled_at),
-        };
         let is_ready = |key: &BackendKey| ready.iter().any(|backend| backend.key == *key);
         let open: Vec<&ObservedBackend> = existing
             .backends
@@ -145,7 +142,7 @@ impl Planner {
             Leaving::Never => return Vec::new(),
             Leaving::NotBefore(at) => {
                 if !open.is_empty() || !lowered.is_empty() {
-                    self.wake(at);
+                    self.wake(*at);
                 }
             }
             Leaving::Now => {}
@@ -191,22 +188,24 @@ impl Planner {
             if !known.weight.is_zero() || listed(&known.key) {
                 continue;
             }
-            match (drain, known.remove_at) {
+            match (drain, known.drained_at) {
                 (None, _) => removed.push(known.key.clone()),
                 (Some(_), None) => drained.push(known.key.clone()),
-                (Some(_), Some(at)) if at <= self.now => removed.push(known.key.clone()),
-                (Some(_), Some(at)) => self.wake(at),
+                (Some(time), Some(since)) => match after(since, time) {
+                    end if end <= self.now => removed.push(known.key.clone()),
+                    end => self.wake(end),
+                },
             }
         }
         if !drained.is_empty() {
-            let remove_at = self.after(drain.unwrap_or_default());
-            self.wake(remove_at);
+            let time = drain.unwrap_or_default();
+            self.wake(after(self.now, time));
             drained.sort();
             push(
                 Action::Drain {
                     group: existing.name.clone(),
                     backends: drained,
-                    remove_at,
+                    time,
                 },
                 "going away or no longer wanted",
             );
@@ -230,17 +229,14 @@ impl Planner {
 
     /// Backends that take connections may leave when at least one that stays has been in the group
     /// long enough to have passed its health checks.
-    fn may_leave(
-        &self,
-        existing: &ObservedGroup,
-        ready: &[&Backend],
-        settled_at: Timestamp,
-    ) -> Leaving {
+    fn may_leave(&self, existing: &ObservedGroup, ready: &[&Backend], settle: Seconds) -> Leaving {
         let staying = ready.iter().filter(|backend| !backend.weight.is_zero());
         let settles = staying
             .map(|backend| match existing.backend(&backend.key) {
-                Some(known) => known.settled_at.unwrap_or(Timestamp::MIN),
-                None => settled_at,
+                Some(known) => known
+                    .added_at
+                    .map_or(Timestamp::MIN, |since| after(since, settle)),
+                None => after(self.now, settle),
             })
             .min();
         match settles {
@@ -251,6 +247,11 @@ impl Planner {
             None => Leaving::Never,
         }
     }
+}
+
+fn after(time: Timestamp, wait: Seconds) -> Timestamp {
+    let wait = SignedDuration::from_secs(wait.0.into());
+    time.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// Ready backends, each once, in the order of their keys.

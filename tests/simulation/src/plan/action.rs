@@ -1,7 +1,9 @@
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
+use mock_acme::Endpoint;
 
 use super::wanted::Internal;
 use super::{REPLICAS, side};
@@ -12,14 +14,25 @@ use crate::{KubeFault, Side};
 pub enum Action {
     /// The users change an object.
     User(Change),
-    /// Somebody edits one of our load balancers in the console.
-    Console(Edit),
+    /// Somebody edits one of our load balancers, by number, in the console.
+    Console(usize, Edit),
     /// The next calls of one kind to the cloud go wrong.
     Cloud(&'static str, CloudFault, u32),
-    /// The next requests to the certificate authority go wrong.
-    Authority(AuthorityFault, u32),
-    /// The next requests of a replica to the API server go wrong.
-    Kube(usize, KubeFault, usize),
+    /// The cloud answers again as it should.
+    CloudMends,
+    /// The next requests to the certificate authority, or to one of its endpoints, go wrong.
+    Authority(Option<Endpoint>, AuthorityFault, u32),
+    /// The authority answers again as it should.
+    AuthorityMends,
+    /// After `others` more, the next requests of a replica to the API server go wrong.
+    Kube {
+        replica: usize,
+        fault: KubeFault,
+        others: usize,
+        times: usize,
+    },
+    /// Somebody deletes the Lease of the replicas.
+    DeleteLease,
     /// Every watch breaks; with `true` nobody can resume.
     CutWatches(bool),
     /// A replica does not reach the API server, or does again.
@@ -59,8 +72,10 @@ pub enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
     DeleteListener,
-    /// All backends of a group but one get no connections any more.
-    Weights,
+    /// All backends of a group but one, by number, get no connections any more.
+    Weights(usize),
+    /// The load balancer loses its tags, until the end of the history.
+    Untag,
     DeleteInstance,
 }
 
@@ -114,20 +129,41 @@ const CALLS: [&str; 13] = [
     "TagResources",
 ];
 
+/// Where an authority's answers matter most, and anywhere.
+const ENDPOINTS: [Option<Endpoint>; 6] = [
+    None,
+    None,
+    Some(Endpoint::NewOrder),
+    Some(Endpoint::Order),
+    Some(Endpoint::Finalize),
+    Some(Endpoint::Certificate),
+];
+
+/// Nothing is answered as it should be until that ends.
+const OUTAGE: u32 = 100_000;
+
 /// What happens next, and what follows from it.
 pub(super) fn random(rng: &mut Rng) -> Vec<Action> {
     let replica = rng.usize(0..REPLICAS);
     let few = |rng: &mut Rng| rng.u32(1..=4);
-    match rng.u8(0..20) {
+    match rng.u8(0..24) {
         0..8 => vec![Action::User(change(rng))],
         // What follows acts on what is remembered from before the edit.
-        8 => vec![Action::Console(edit(rng)), Action::User(change(rng))],
+        8 => {
+            let edit = Action::Console(rng.usize(0..2), edit(rng));
+            let edit = std::iter::once(edit);
+            let changes = (0..rng.usize(1..=3)).map(|_| Action::User(change(rng)));
+            edit.chain(changes).collect()
+        }
         9..12 => {
             let call = CALLS[rng.usize(0..CALLS.len())];
             vec![Action::Cloud(call, cloud_fault(rng), few(rng))]
         }
-        12..14 => vec![Action::Authority(authority_fault(rng), few(rng))],
-        14 => vec![Action::Kube(replica, kube_fault(rng), rng.usize(1..=6))],
+        12..14 => {
+            let endpoint = ENDPOINTS[rng.usize(0..ENDPOINTS.len())];
+            vec![Action::Authority(endpoint, authority_fault(rng), few(rng))]
+        }
+        14 => vec![kube(rng, replica, 0..1)],
         15 => vec![Action::CutWatches(rng.bool())],
         16 => vec![
             Action::Partition(replica, true),
@@ -140,11 +176,35 @@ pub(super) fn random(rng: &mut Rng) -> Vec<Action> {
         ],
         18 => {
             // It starts with an API server that answers badly, or not.
-            let fault = Action::Kube(replica, kube_fault(rng), rng.usize(1..=6));
+            let fault = kube(rng, replica, 0..30);
             let fault = rng.bool().then_some(fault);
             let kill = std::iter::once(Action::Kill(replica)).chain(fault);
             kill.chain([Action::Start(replica)]).collect()
         }
+        19 => {
+            // All proxies come to replicas that have read nothing yet.
+            let kills = (0..REPLICAS).map(Action::Kill);
+            let mut actions: Vec<_> = kills.collect();
+            actions.extend((0..REPLICAS).map(|replica| kube(rng, replica, 0..30)));
+            actions.extend((0..REPLICAS).map(Action::Start));
+            actions
+        }
+        20 => vec![
+            Action::Cloud("*", outage(rng), OUTAGE),
+            Action::User(change(rng)),
+            Action::User(change(rng)),
+            Action::CloudMends,
+        ],
+        21 => {
+            let endpoint = ENDPOINTS[rng.usize(0..ENDPOINTS.len())];
+            vec![
+                Action::Authority(endpoint, authority_fault(rng), OUTAGE),
+                Action::User(Change::Rotate),
+                Action::User(change(rng)),
+                Action::AuthorityMends,
+            ]
+        }
+        22 => vec![Action::DeleteLease, Action::User(change(rng))],
         _ => {
             let seam = [Seam::Cloud, Seam::Authority, Seam::Kube][rng.usize(0..3)];
             let side = if rng.bool() {
@@ -179,9 +239,10 @@ fn change(rng: &mut Rng) -> Change {
 }
 
 fn edit(rng: &mut Rng) -> Edit {
-    match rng.u8(0..3) {
+    match rng.u8(0..5) {
         0 => Edit::DeleteListener,
-        1 => Edit::Weights,
+        1..3 => Edit::Weights(rng.usize(0..3)),
+        3 => Edit::Untag,
         _ => Edit::DeleteInstance,
     }
 }
@@ -202,6 +263,17 @@ fn cloud_fault(rng: &mut Rng) -> CloudFault {
     }
 }
 
+/// What a cloud says to everything while it is down, or while it does not like us.
+fn outage(rng: &mut Rng) -> CloudFault {
+    match rng.u8(0..5) {
+        0 => CloudFault::Throttled,
+        1 => CloudFault::Unavailable,
+        2 => CloudFault::Internal,
+        3 => CloudFault::Refused("Forbidden.RAM"),
+        _ => CloudFault::TimeoutBefore,
+    }
+}
+
 fn authority_fault(rng: &mut Rng) -> AuthorityFault {
     match rng.u8(0..8) {
         0 => AuthorityFault::BadNonce,
@@ -212,6 +284,16 @@ fn authority_fault(rng: &mut Rng) -> AuthorityFault {
         5 => AuthorityFault::FailedValidation,
         6 => AuthorityFault::SlowValidation(Duration::from_secs(rng.u64(1..20))),
         _ => AuthorityFault::Processing(Duration::from_secs(rng.u64(1..20))),
+    }
+}
+
+/// Bad answers of the API server, after some of `others` more.
+fn kube(rng: &mut Rng, replica: usize, others: Range<usize>) -> Action {
+    Action::Kube {
+        replica,
+        fault: kube_fault(rng),
+        others: rng.usize(others),
+        times: rng.usize(1..=6),
     }
 }
 
@@ -231,19 +313,35 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(change) => write!(f, "users: {change:?}"),
-            Self::Console(edit) => write!(f, "the console: {edit:?}"),
+            Self::Console(balancer, edit) => {
+                write!(f, "the console: {edit:?} of load balancer {balancer}")
+            }
             Self::Cloud(call, fault, times) => {
                 write!(f, "fault: the next {times} {call} of the cloud: {fault:?}")
             }
-            Self::Authority(fault, times) => {
-                write!(f, "fault: the next {times} of the authority: {fault:?}")
-            }
-            Self::Kube(replica, fault, times) => {
+            Self::CloudMends => f.write_str("the cloud answers as it should"),
+            Self::Authority(endpoint, fault, times) => {
+                let what = endpoint.map(|held| format!("{held:?} "));
+                let what = what.unwrap_or_default();
                 write!(
                     f,
-                    "fault: the next {times} requests of replica {replica} to Kubernetes: {fault:?}"
+                    "fault: the next {times} {what}of the authority: {fault:?}"
                 )
             }
+            Self::AuthorityMends => f.write_str("the authority answers as it should"),
+            Self::Kube {
+                replica,
+                fault,
+                others,
+                times,
+            } => {
+                write!(
+                    f,
+                    "fault: after {others} more, the next {times} requests of replica {replica} to \
+                     Kubernetes: {fault:?}"
+                )
+            }
+            Self::DeleteLease => f.write_str("somebody deletes the Lease"),
             Self::CutWatches(false) => f.write_str("fault: every watch is cut"),
             Self::CutWatches(true) => {
                 f.write_str("fault: every watch is cut and the history is gone")

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use fastrand::Rng;
 use gatewright::laptop::apply_object;
 use kube::Api;
@@ -23,6 +25,11 @@ pub struct Internal {
 }
 
 impl Internal {
+    /// How long its backends drain.
+    pub(crate) fn drain(self) -> Duration {
+        Duration::from_secs(self.drain.into())
+    }
+
     /// Whether it has a listener for plain HTTP.
     pub(crate) fn http(self) -> bool {
         self.http

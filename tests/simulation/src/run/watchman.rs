@@ -17,7 +17,7 @@ use kube::{Api, ResourceExt};
 use mock_cloud::{InstanceView, Mark, MemberView, MockCloud};
 
 use super::history;
-use crate::plan::{Change, Wanted};
+use crate::plan::{Change, Internal, Wanted};
 use crate::quickstart::{INTERNAL, PUBLIC};
 use crate::sim::{Front, GATEWAY_NAMESPACE, OWNER_TAG};
 use crate::{Side, Sim, World};
@@ -31,6 +31,10 @@ const SECRET: &str = "shop-tls";
 /// More calls to the cloud in [`WINDOW`] than this, for each gateway, are a storm.
 const STORM: usize = 400;
 const WINDOW: Duration = Duration::from_mins(10);
+/// How long each drain of the first load balancer lasts, as the quickstart has it.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How late it may be seen that a drain begins: looks are a second apart.
+const LATE: Duration = Duration::from_secs(2);
 
 /// Watches one history. Clones are the same.
 #[derive(Clone)]
@@ -97,8 +101,26 @@ struct Seen {
     last: Option<Before>,
     /// How they were before or after the last call to the cloud, of any replica.
     open: Open,
+    /// Since when members take no connections, by group.
+    lowered: BTreeMap<String, BTreeMap<String, Duration>>,
+    /// The shortest drain that the users ever wanted of the second load balancer.
+    shortest_drain: Option<Duration>,
+    /// How many certificates there were when the users wished for a new one.
+    wished: Option<usize>,
+    /// How many certificates there are.
+    issued: usize,
+    /// What had happened, who led, and how many there were when the last of them were issued.
+    issued_since: Option<(u64, Option<String>, usize)>,
     /// When the last calls to the cloud were.
     calls: Vec<Duration>,
+}
+
+impl Seen {
+    fn want(&mut self, wanted: &Wanted) {
+        self.wanted = *wanted;
+        let drain = wanted.internal.map(Internal::drain);
+        self.shortest_drain = self.shortest_drain.into_iter().chain(drain).min();
+    }
 }
 
 impl Watchman {
@@ -173,15 +195,33 @@ impl Watchman {
 
     /// What the users want at first.
     pub(super) fn want(&self, wanted: &Wanted) {
-        self.seen().wanted = *wanted;
+        self.seen().want(wanted);
+    }
+
+    /// The users wish for a new certificate.
+    pub(super) fn wished(&self) {
+        let issued = self.acme.ledger().certificates.len();
+        self.seen().wished = Some(issued);
+    }
+
+    /// Whoever wished for a certificate has got one issued since, if the Certificate is still there.
+    pub(super) fn no_wish_is_left(&self) {
+        let issued = self.acme.ledger().certificates.len();
+        let wished = self.seen().wished;
+        if wished.is_some_and(|then| issued <= then) {
+            self.violated("a new certificate was wished for, and none was issued".into());
+        }
     }
 
     /// The users change something.
     pub(crate) fn users(&self, change: Change, wanted: &Wanted) {
         let pods = self.world.proxies();
         let mut seen = self.seen();
-        seen.wanted = *wanted;
+        seen.want(wanted);
         seen.secret_may_go |= wanted.names.is_none();
+        if wanted.names.is_none() {
+            seen.wished = None;
+        }
         let all = seen.services.clone().into_iter();
         match change {
             Change::DeleteGateway => {
@@ -469,6 +509,7 @@ impl Watchman {
     /// No backend is gone that took connections at the call before this one. Calls overlap: what this
     /// one began with may be long past.
     fn were_drained(&self, action: &str) {
+        self.look_at_drains();
         let now = Open {
             epoch: self.seen().epoch,
             members: self.members(|member| member.weight > 0),
@@ -492,6 +533,43 @@ impl Watchman {
         }
     }
 
+    /// What is gone took no connections for as long as its load balancer's drain is.
+    fn look_at_drains(&self) {
+        let now = self.clock.elapsed();
+        for instance in &self.cloud.inventory().instances {
+            let Some(owner) = instance.tags.get(OWNER_TAG) else {
+                continue;
+            };
+            for group in &instance.groups {
+                let mut seen = self.seen();
+                let internal = seen
+                    .services
+                    .get(owner)
+                    .is_some_and(|name| name == INTERNAL);
+                let shortest = seen.shortest_drain.filter(|_| internal).unwrap_or(DRAIN);
+                let lowered = seen.lowered.entry(group.id.clone()).or_default();
+                let mut before = std::mem::take(lowered);
+                for member in &group.members {
+                    let name = format!("{}:{}", member.server_id, member.port);
+                    let since = before.remove(&name);
+                    if member.weight == 0 {
+                        lowered.insert(name, since.unwrap_or(now));
+                    }
+                }
+                drop(seen);
+                for (member, since) in before {
+                    let drained = now.saturating_sub(since);
+                    if drained + LATE < shortest {
+                        self.violated(format!(
+                            "{member} was removed from {} after {drained:?} of {shortest:?}",
+                            group.id
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
     /// Looks at what can be seen from outside.
     pub(super) fn look(&self) {
         let mut owners = BTreeSet::new();
@@ -505,8 +583,10 @@ impl Watchman {
             }
         }
         self.look_at_groups(&inventory.instances);
+        self.look_at_drains();
         self.look_at_foreign(&inventory.instances);
         self.look_at_proxies();
+        self.look_at_orders();
         // Also by calls whose answer nobody waited for. Drained it can be within a moment: a Pod that
         // was long told to leave.
         let now = self.before();
@@ -570,6 +650,36 @@ impl Watchman {
                     proxy.pod
                 ));
             }
+        }
+    }
+
+    /// Authorities count what they issue. A change can come in the middle of an order, and ask for
+    /// another certificate; a third is asked for by nobody.
+    fn look_at_orders(&self) {
+        let ledger = self.acme.ledger();
+        let of_host = ledger
+            .certificates
+            .iter()
+            .filter(|held| held.names.iter().any(|name| name == HOST));
+        let now = of_host.count();
+        let mut seen = self.seen();
+        let before = std::mem::replace(&mut seen.issued, now);
+        if now == before {
+            return;
+        }
+        let holder = seen.holder.as_ref().map(|(holder, _)| holder.clone());
+        let since = (seen.epoch, holder);
+        let first = match seen.issued_since.take() {
+            Some((epoch, holder, first)) if (epoch, &holder) == (since.0, &since.1) => first,
+            _ => before,
+        };
+        seen.issued_since = Some((since.0, since.1, first));
+        drop(seen);
+        if now > first + 2 {
+            let more = now - first;
+            self.violated(format!(
+                "{more} certificates were issued, one after another"
+            ));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::iter::repeat_n;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ struct Seen {
     /// The bodies of the last requests, for tests that look for what must not be elsewhere.
     bodies: VecDeque<Bytes>,
     /// What the next requests meet.
-    faults: VecDeque<KubeFault>,
+    faults: VecDeque<Option<KubeFault>>,
     /// Nothing arrives.
     cut: bool,
     observer: Option<Observer>,
@@ -173,9 +174,11 @@ impl Crossings {
             .unwrap_or_default()
     }
 
-    /// The next `times` requests to the API server meet `fault`.
-    pub fn fail(&self, fault: KubeFault, times: usize) {
-        self.seen().faults.extend(std::iter::repeat_n(fault, times));
+    /// After `others` more, the next `times` requests to the API server meet `fault`.
+    pub fn fail(&self, fault: KubeFault, others: usize, times: usize) {
+        let mut seen = self.seen();
+        seen.faults.extend(repeat_n(None, others));
+        seen.faults.extend(repeat_n(Some(fault), times));
     }
 
     /// While `cut`, no request arrives.
@@ -210,7 +213,7 @@ impl Crossings {
         Crossing {
             number,
             stop: seen.stops(number, name),
-            fault: seen.faults.pop_front(),
+            fault: seen.faults.pop_front().flatten(),
             cut: seen.cut,
             observer: seen.observer.clone(),
         }

@@ -110,7 +110,6 @@ async fn a_busy_instance_is_asked_again() {
     let add = Action::AddBackends {
         group: marked("http"),
         backends: vec![pod(2, 8080)],
-        settled_at: noon(),
     };
     apply(&clb, add, &mut observed).await.unwrap();
     assert_eq!(script.take_actions().len(), 4);
@@ -245,12 +244,43 @@ async fn a_member_that_the_answer_lacks_was_not_added() {
     let add = Action::AddBackends {
         group: marked("http"),
         backends: vec![pod(2, 8080)],
-        settled_at: noon(),
     };
     let error = apply(&clb, add, &mut observed).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Conflict);
     assert!(error.message.contains("10.0.0.2:8080"));
     assert_eq!(observed.load_balancer.unwrap().groups[0].backends.len(), 1);
+}
+
+/// The cloud can hold a call back for longer than the drain that it begins.
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_begins_when_the_cloud_has_answered() {
+    let (clb, script, mut observed) = running(&[1]).await;
+    let before = clb.now();
+    let held_back = SignedDuration::from_secs(10);
+    let busy = || (0..10).map(|_| refuse(400, "ServiceIsConfiguring"));
+    script.add(busy().chain([accepted()]));
+    let add = Action::AddBackends {
+        group: marked("http"),
+        backends: vec![pod(2, 8080)],
+    };
+    apply(&clb, add, &mut observed).await.unwrap();
+    let added = clb.now();
+    assert!(added >= before + held_back, "{before} {added}");
+    script.add(busy().chain([accepted()]));
+    let drain = Action::Drain {
+        group: marked("http"),
+        backends: vec![pod(1, 8080).key],
+        time: Seconds(10),
+    };
+    apply(&clb, drain, &mut observed).await.unwrap();
+    let drained = clb.now();
+    assert!(drained >= added + held_back, "{added} {drained}");
+    let lb = observed.load_balancer.unwrap();
+    let [old, new] = &lb.groups[0].backends[..] else {
+        panic!("{lb:?}");
+    };
+    assert_eq!(new.added_at, Some(added));
+    assert_eq!(old.drained_at, Some(drained));
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,16 +289,16 @@ async fn draining_what_has_weight_zero_costs_no_call() {
     let group = &mut observed.load_balancer.as_mut().unwrap().groups[0];
     let key = group.backends[0].key.clone();
     group.backends[0].weight = gatewright_core::Weight::ZERO;
-    let remove_at = noon() + SignedDuration::from_secs(30);
+    let now = clb.now();
     let drain = Action::Drain {
         group: marked("http"),
         backends: vec![key],
-        remove_at,
+        time: Seconds(30),
     };
     apply(&clb, drain, &mut observed).await.unwrap();
     assert!(script.take_actions().is_empty());
     let lb = observed.load_balancer.unwrap();
-    assert_eq!(lb.groups[0].backends[0].remove_at, Some(remove_at));
+    assert_eq!(lb.groups[0].backends[0].drained_at, Some(now));
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,7 +308,6 @@ async fn a_group_of_an_earlier_try_is_filled_and_not_made_twice() {
     let create = Action::CreateGroup {
         group: marked("http"),
         backends: vec![pod(1, 8080), pod(2, 8080)],
-        settled_at: noon(),
     };
     apply(&clb, create, &mut observed).await.unwrap();
     assert_eq!(script.take_actions(), ["AddVServerGroupBackendServers"]);

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::id::OwnerKey;
 use crate::observed::{
     ListenerStatus, LoadBalancerStatus, Observed, ObservedGroup, ObservedListener,
@@ -11,6 +13,8 @@ use crate::step::{Action, Plan};
 
 pub(super) struct Cloud {
     pub(super) observed: Observed,
+    /// When it answers.
+    pub(super) now: Timestamp,
     next_id: u32,
 }
 
@@ -18,6 +22,7 @@ impl Cloud {
     pub(super) fn empty() -> Self {
         Self {
             observed: Observed::absent(OwnerKey::new(super::OWNER)),
+            now: super::noon(),
             next_id: 1,
         }
     }
@@ -46,13 +51,13 @@ impl Cloud {
         }
     }
 
-    /// What a read of the cloud gives when the record is lost: no deadlines, no own tags.
+    /// What a read of the cloud gives when the record is lost: no times, no own tags.
     pub(super) fn forget_record(&mut self) {
         if let Some(lb) = &mut self.observed.load_balancer {
             lb.own_tags.clear();
             for backend in lb.groups.iter_mut().flat_map(|group| &mut group.backends) {
-                backend.settled_at = None;
-                backend.remove_at = None;
+                backend.added_at = None;
+                backend.drained_at = None;
             }
         }
     }
@@ -111,36 +116,28 @@ impl Cloud {
                     lb.tags.remove(key);
                 }
             }
-            Action::CreateGroup {
-                group,
-                backends,
-                settled_at,
-            } => {
+            Action::CreateGroup { group, backends } => {
                 let id = self.id("rsp");
                 let mut new = ObservedGroup {
                     id: id.into(),
                     name: group.clone(),
                     backends: Vec::new(),
                 };
-                new.record_added(backends, *settled_at);
+                new.record_added(backends, self.now);
                 self.lb().put_group(new);
             }
-            Action::AddBackends {
-                group,
-                backends,
-                settled_at,
-            } => {
-                self.full_group(group).record_added(backends, *settled_at);
+            Action::AddBackends { group, backends } => {
+                let now = self.now;
+                self.full_group(group).record_added(backends, now);
             }
             Action::SetWeights { group, backends } => {
                 self.full_group(group).record_weights(backends);
             }
             Action::Drain {
-                group,
-                backends,
-                remove_at,
+                group, backends, ..
             } => {
-                self.full_group(group).record_drained(backends, *remove_at);
+                let now = self.now;
+                self.full_group(group).record_drained(backends, now);
             }
             Action::RemoveBackends { group, backends } => {
                 self.full_group(group).record_removed(backends);

@@ -149,6 +149,7 @@ fn apply_checked(cloud: &mut Cloud, desired: &Desired, now: Timestamp, limit: us
     let plan = plan(Some(desired), &cloud.observed, now);
     for step in plan.steps.iter().take(limit) {
         let before: BTreeMap<String, usize> = cloud.open_backends();
+        cloud.now = now;
         cloud.apply(&step.action);
         let after = cloud.open_backends();
         for (group, backends) in &keeps {

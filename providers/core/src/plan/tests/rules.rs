@@ -22,7 +22,9 @@ fn later(seconds: i64) -> Timestamp {
 /// A cloud that has what `desired` wants, long settled.
 fn running(desired: &Desired) -> Cloud {
     let mut cloud = Cloud::empty();
-    cloud.apply_all(&plan(Some(desired), &cloud.observed, later(-3600)));
+    cloud.now = later(-3600);
+    cloud.apply_all(&plan(Some(desired), &cloud.observed, cloud.now));
+    cloud.now = noon();
     cloud
 }
 
@@ -65,10 +67,10 @@ fn a_replaced_pod_is_added_before_the_old_one_drains_and_leaves_last() {
     assert_eq!(
         words(&first),
         [
-            "add 10.0.0.3:8080 to http".to_owned(),
-            "add 10.0.0.3:8443 to https".to_owned(),
-            format!("drain 10.0.0.1:8080 in http until {until}"),
-            format!("drain 10.0.0.1:8443 in https until {until}"),
+            "add 10.0.0.3:8080 to http",
+            "add 10.0.0.3:8443 to https",
+            "drain 10.0.0.1:8080 in http for 30 s",
+            "drain 10.0.0.1:8443 in https for 30 s",
         ]
     );
     assert_eq!(first.wake_at, Some(until));
@@ -102,10 +104,7 @@ fn the_last_settled_backend_waits_for_new_ones_to_pass_their_checks() {
     cloud.apply_all(&first);
     assert!(plan(Some(&desired), &cloud.observed, later(5)).is_empty());
     let second = plan(Some(&desired), &cloud.observed, later(6));
-    assert_eq!(
-        words(&second)[0],
-        format!("drain 10.0.0.1:8080 in http until {}", later(36))
-    );
+    assert_eq!(words(&second)[0], "drain 10.0.0.1:8080 in http for 30 s");
 }
 
 #[test]
@@ -137,19 +136,47 @@ fn a_partial_read_adds() {
 
 #[test]
 fn a_drain_that_begins_late_ends_late() {
-    let cloud = running(&gateway(&[1, 2]));
-    let mut late = plan(Some(&gateway(&[2])), &cloud.observed, noon());
-    for step in &mut late.steps {
-        *step = step.begun(noon(), later(18));
-    }
-    let until = later(48);
+    let mut cloud = running(&gateway(&[1, 2]));
+    let desired = gateway(&[2]);
+    let drain = plan(Some(&desired), &cloud.observed, noon());
+    cloud.now = later(18);
+    cloud.apply_all(&drain);
+    let waiting = plan(Some(&desired), &cloud.observed, later(47));
+    assert!(waiting.is_empty(), "{waiting:?}");
+    assert_eq!(waiting.wake_at, Some(later(48)));
     assert_eq!(
-        words(&late),
+        words(&plan(Some(&desired), &cloud.observed, later(48))),
         [
-            format!("drain 10.0.0.1:8080 in http until {until}"),
-            format!("drain 10.0.0.1:8443 in https until {until}"),
+            "remove 10.0.0.1:8080 from http",
+            "remove 10.0.0.1:8443 from https"
         ]
     );
+}
+
+#[test]
+fn a_backend_that_is_added_late_settles_late() {
+    let mut cloud = running(&gateway(&[1]));
+    let desired = gateway(&[2]);
+    let addition = plan(Some(&desired), &cloud.observed, noon());
+    cloud.now = later(20);
+    cloud.apply_all(&addition);
+    let waiting = plan(Some(&desired), &cloud.observed, later(25));
+    assert!(waiting.is_empty(), "{waiting:?}");
+    assert_eq!(waiting.wake_at, Some(later(26)));
+}
+
+#[test]
+fn a_backend_whose_addition_got_no_answer_counts_as_new() {
+    let mut cloud = running(&gateway(&[1]));
+    let desired = gateway(&[2]);
+    let earlier = cloud.observed.clone();
+    cloud.apply_all(&plan(Some(&desired), &cloud.observed, noon()));
+    cloud.forget_record();
+    cloud.observed.read_at = Some(later(20));
+    cloud.observed.remember(&earlier);
+    let waiting = plan(Some(&desired), &cloud.observed, later(25));
+    assert!(waiting.is_empty(), "{waiting:?}");
+    assert_eq!(waiting.wake_at, Some(later(26)));
 }
 
 #[test]
@@ -177,10 +204,7 @@ fn a_terminating_pod_drains_while_it_is_listed_and_leaves_afterwards() {
     let mut cloud = running(&desired);
     desired.groups[0].backends = Backends::Complete(vec![pod(1, 8080), draining(2, 8080)]);
     let first = plan(Some(&desired), &cloud.observed, noon());
-    assert_eq!(
-        words(&first),
-        [format!("drain 10.0.0.2:8080 in http until {}", later(30))]
-    );
+    assert_eq!(words(&first), ["drain 10.0.0.2:8080 in http for 30 s"]);
     cloud.apply_all(&first);
     assert!(plan(Some(&desired), &cloud.observed, later(60)).is_empty());
     desired.groups[0].backends = pods(&[1], 8080);
@@ -210,10 +234,8 @@ fn a_drain_of_unknown_start_begins_anew() {
     cloud.apply_all(&plan(Some(&desired), &cloud.observed, noon()));
     cloud.forget_record();
     let anew = plan(Some(&desired), &cloud.observed, later(20));
-    assert_eq!(
-        words(&anew)[0],
-        format!("drain 10.0.0.2:8080 in http until {}", later(50))
-    );
+    assert_eq!(words(&anew)[0], "drain 10.0.0.2:8080 in http for 30 s");
+    assert_eq!(anew.wake_at, Some(later(50)));
 }
 
 #[test]
@@ -496,11 +518,11 @@ fn an_earlier_record_does_not_overrule_what_is() {
     cloud.forget_record();
     cloud.group("http").backends[1].weight = super::weight(50);
     cloud.observed.remember(&earlier);
-    assert_eq!(cloud.group("http").backends[1].remove_at, None);
+    assert_eq!(cloud.group("http").backends[1].drained_at, None);
     cloud.lb().id = "lb-other".into();
     cloud.forget_record();
     cloud.observed.remember(&earlier);
-    assert_eq!(cloud.group("https").backends[1].remove_at, None);
+    assert_eq!(cloud.group("https").backends[1].drained_at, None);
 }
 
 #[test]

@@ -42,8 +42,8 @@ fn creating_a_gateway_is_as_stored() {
 #[test]
 fn replacing_a_pod_is_as_stored() {
     let mut cloud = Cloud::empty();
-    let before = noon() - SignedDuration::from_hours(1);
-    cloud.apply_all(&plan(Some(&gateway(&[1, 2])), &cloud.observed, before));
+    cloud.now = noon() - SignedDuration::from_hours(1);
+    cloud.apply_all(&plan(Some(&gateway(&[1, 2])), &cloud.observed, cloud.now));
     assert_stored(
         "replace-pod",
         &plan(Some(&gateway(&[2, 3])), &cloud.observed, noon()),
