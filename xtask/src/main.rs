@@ -156,7 +156,11 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             args,
         } => {
             let work = match mutants {
-                Some(names) => sim::Work::Mutants(sim::Selection { names, find }),
+                Some(mut names) => {
+                    // After --find they are no part of --mutants any more.
+                    names.extend(args);
+                    sim::Work::Mutants(sim::Selection { names, find })
+                }
                 None if ci => sim::Work::Ci,
                 None => sim::Work::Histories(args),
             };
