@@ -108,13 +108,21 @@ impl Candidate {
             match self.outside.clock.timeout(limit, taken).await {
                 Ok(Ok(Some(lease))) => {
                     self.lead(lease, asked, &work).await;
-                    sighting = None;
+                    sighting = Some(self.unseen());
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "lease not read"),
                 Err(_) => tracing::warn!(?limit, "lease not read: no answer"),
             }
             self.outside.clock.sleep(self.election.retry).await;
+        }
+    }
+
+    /// Another may hold it from now on, whom we have not seen.
+    fn unseen(&self) -> Sighting {
+        Sighting {
+            version: None,
+            since: self.outside.clock.elapsed(),
         }
     }
 
@@ -131,23 +139,25 @@ impl Candidate {
     /// The Lease, if it is ours now.
     async fn try_to_take(&self, sighting: &mut Option<Sighting>) -> kube::Result<Option<Lease>> {
         let Some(held) = optional(self.api().get(LEASE).await)? else {
-            // Its holder finds that out at its next renewal, and writes until then.
+            // Somebody may have deleted it, and who held it may have renewed it a moment before.
             let now = self.outside.clock.elapsed();
-            let duration = self.election.duration;
-            if let Some(seen) = sighting
-                && now.saturating_sub(seen.since) < duration
-            {
+            let gone_since = match sighting {
+                Some(seen) if seen.version.is_none() => seen.since,
+                _ => {
+                    let limit = self.election.duration;
+                    tracing::info!(?limit, "no lease: waiting, should it have a holder");
+                    *sighting = Some(self.unseen());
+                    now
+                }
+            };
+            if now.saturating_sub(gone_since) < self.election.duration {
                 return Ok(None);
             }
             let first = self.next(None);
             let created = won(self.api().create(&PostParams::default(), &first).await)?;
             if created.is_none() {
-                // Another was first. Should its Lease be deleted before we see it, it still holds it.
-                let version = None;
-                *sighting = Some(Sighting {
-                    version,
-                    since: now,
-                });
+                // Another was first, and holds it should it be gone before we see it.
+                *sighting = Some(self.unseen());
             }
             return Ok(created);
         };
@@ -228,11 +238,24 @@ impl Candidate {
 
     /// The renewed Lease; nothing when it is another's.
     async fn renew(&self, lease: &Lease) -> kube::Result<Option<Lease>> {
-        if let Some(next) = self.replace(lease).await? {
-            return Ok(Some(next));
+        let refused = match self.replace(lease).await {
+            Ok(Some(next)) => return Ok(Some(next)),
+            Ok(None) => None,
+            // What it says when there is none to replace, among other things.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 500) => {
+                Some(kube::Error::Api(status))
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(held) = optional(self.api().get(LEASE).await)? else {
+            // Somebody deleted it. Others wait as long as if it had been renewed.
+            let params = PostParams::default();
+            return won(self.api().create(&params, &self.next(None)).await);
+        };
+        if let Some(error) = refused {
+            return Err(error);
         }
         // An answer to our own last renewal may have been lost on its way.
-        let held = self.api().get(LEASE).await?;
         let holder = held
             .spec
             .as_ref()

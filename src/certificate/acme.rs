@@ -17,14 +17,13 @@ use instant_acme::{
 use tower::ServiceExt;
 
 use super::challenges::Challenges;
-use crate::outside::Transport;
+use crate::outside::{Outside, Transport};
+use crate::retry::delay;
 
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 /// How long validation, and then issuance, may take.
 const ORDER_LIMIT: Duration = Duration::from_secs(90);
-/// After how long an order is asked again whose answer was lost.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What went wrong with an ACME server.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +50,9 @@ pub enum AcmeError {
     #[error("the order is still {0:?} after {ORDER_LIMIT:?}")]
     Stuck(OrderStatus),
     #[error("the certificate was asked for, and did not arrive within {ORDER_LIMIT:?}: {0}")]
-    NotFetched(Box<AcmeError>),
+    NotFetched(String),
+    #[error("the order became invalid: {0}")]
+    Rejected(String),
 }
 
 impl AcmeError {
@@ -73,12 +74,28 @@ impl AcmeError {
                     _ => ErrorClass::Refused,
                 }
             }
-            // The authority counts these, and it may have issued what was not fetched.
+            // The authority counts these.
             Self::Validation(_)
             | Self::NoChallenge { .. }
             | Self::Stuck(_)
-            | Self::NotFetched(_) => ErrorClass::Refused,
+            | Self::NotFetched(_)
+            | Self::Rejected(_) => ErrorClass::Refused,
         }
+    }
+
+    /// Whether the same request may get another answer a moment later: the authority is busy, an answer
+    /// was lost, an earlier request is still under way, or it was no ACME server that answered.
+    fn may_pass(&self) -> bool {
+        let Self::Problem { problem, .. } = self else {
+            return matches!(self, Self::Unreachable { .. });
+        };
+        let kind = problem.r#type.as_deref().unwrap_or_default();
+        !kind.starts_with("urn:ietf:params:acme:error:")
+            || kind.ends_with(":orderNotReady")
+            || matches!(
+                self.class(),
+                ErrorClass::Transient | ErrorClass::Throttled { .. }
+            )
     }
 
     /// The condition's reason.
@@ -89,6 +106,7 @@ impl AcmeError {
             Self::NotRouted { .. } => "ChallengeNotRouted",
             Self::Stuck(_) => "OrderStuck",
             Self::NotFetched(_) => "CertificateNotFetched",
+            Self::Rejected(_) => "OrderInvalid",
             Self::Problem { .. } => match self.class() {
                 ErrorClass::Throttled { .. } => "RateLimited",
                 ErrorClass::Invalid => "OrderRejected",
@@ -218,7 +236,7 @@ pub(super) async fn order(
     request: &[u8],
     challenges: &Challenges,
     routed: &impl Routed,
-    clock: &Clock,
+    outside: &Outside,
 ) -> Result<String, AcmeError> {
     let fail = AcmeError::from_client;
     let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
@@ -253,12 +271,13 @@ pub(super) async fn order(
             .await
             .map_err(|error| fail(doing, error))?;
     }
+    // It counts real time, and ours is to decide.
     let patience = RetryPolicy::new()
         .initial_delay(Duration::from_millis(50))
-        .timeout(ORDER_LIMIT);
+        .timeout(10 * ORDER_LIMIT);
     let doing = "waiting for validation";
-    // The client's own limit counts real time.
-    let polled = clock
+    let polled = outside
+        .clock
         .timeout(ORDER_LIMIT, order.poll_ready(&patience))
         .await;
     let status = match polled {
@@ -274,35 +293,57 @@ pub(super) async fn order(
         other => return Err(AcmeError::Stuck(other)),
     }
     drop(answering);
-    finish(&mut order, request, &patience, clock).await
+    finish(&mut order, request, &patience, outside).await
 }
 
 /// Hands in `request` and fetches the certificate. Authorities count what they issue: as long as
-/// answers get lost, the same order is asked again, and no other is begun.
+/// answers get lost or the authority is busy, the same order is asked again, and no other is begun.
 async fn finish(
     order: &mut instant_acme::Order,
     request: &[u8],
     patience: &RetryPolicy,
-    clock: &Clock,
+    outside: &Outside,
 ) -> Result<String, AcmeError> {
+    let clock = &outside.clock;
     let end = clock.elapsed() + ORDER_LIMIT;
-    let mut lost = None;
+    let mut handed_in = false;
+    let mut attempt = 0;
+    let mut last = None;
     loop {
         let left = end.saturating_sub(clock.elapsed());
-        let tried = try_to_finish(order, request, patience, lost.is_some());
-        match clock.timeout(left, tried).await {
-            Ok(Err(error)) if error.class() == ErrorClass::Transient => {
-                lost = Some(error);
-                clock.sleep(ASK_AGAIN).await;
-            }
-            Ok(done) => return done,
-            Err(_) => {
-                let status = order.state().status;
-                return Err(lost.map_or(AcmeError::Stuck(status), |error| {
-                    AcmeError::NotFetched(Box::new(error))
-                }));
-            }
+        let tried = try_to_finish(order, request, patience, attempt > 0);
+        let failed = match clock.timeout(left, tried).await {
+            Ok(Ok(chain)) => return Ok(chain),
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        // A request without an answer may have arrived.
+        handed_in |= order.state().status != OrderStatus::Ready
+            || matches!(failed, None | Some(AcmeError::Unreachable { .. }));
+        if order.state().status == OrderStatus::Invalid {
+            let why = order.state().error.as_ref().map(describe);
+            let why = why.unwrap_or_else(|| "the server does not say why".into());
+            return Err(AcmeError::Rejected(why));
         }
+        match failed {
+            Some(error) if !error.may_pass() => return Err(error),
+            Some(error) => last = Some(error),
+            None => {}
+        }
+        if clock.elapsed() >= end {
+            let status = order.state().status;
+            let why = match last {
+                Some(error) if !handed_in => return Err(error),
+                Some(error) if status != OrderStatus::Processing => error.to_string(),
+                _ => format!("the order is {status:?}"),
+            };
+            return Err(AcmeError::NotFetched(why));
+        }
+        attempt += 1;
+        let wait = delay(ErrorClass::Transient, attempt, &outside.random);
+        clock
+            .sleep(wait.min(end.saturating_sub(clock.elapsed())))
+            .await;
     }
 }
 

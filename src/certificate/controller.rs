@@ -235,7 +235,7 @@ impl Controller {
             &key.request,
             &self.challenges,
             &Gateways(&self.outside),
-            &self.outside.clock,
+            &self.outside,
         )
         .await?;
         let material = Material::new(chain.as_bytes(), key.pem.expose().as_bytes())?;

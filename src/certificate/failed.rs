@@ -69,15 +69,24 @@ impl Failed {
 
 /// How long to wait after the `attempts`th failure in a row.
 pub(super) fn wait_after(failed: &Failed, attempts: i32, outside: &Outside) -> Duration {
-    if matches!(failed, Failed::NotStored { .. }) {
-        return retry_unstored_after(attempts);
-    }
-    match failed.class() {
+    let attempt = u32::try_from(attempts).unwrap_or(1);
+    let delay = delay(failed.class(), attempt, &outside.random);
+    delay.max(pause_after(failed.reason(), attempts))
+}
+
+/// How long at least to wait after the `attempts`th failure in a row, the last for this reason.
+fn pause_after(reason: &str, attempts: i32) -> Duration {
+    match reason {
         // The authority counts these.
-        ErrorClass::Refused | ErrorClass::Throttled { .. } | ErrorClass::Quota => {
-            retry_after(attempts)
-        }
-        class => delay(class, u32::try_from(attempts).unwrap_or(1), &outside.random),
+        "ValidationFailed"
+        | "RateLimited"
+        | "AcmeError"
+        | "OrderStuck"
+        | "OrderInvalid"
+        | "UnusableCertificate" => retry_after(attempts),
+        // It may have issued a certificate that nobody has now.
+        "CertificateNotFetched" | "SecretNotWritten" => retry_unstored_after(attempts),
+        _ => retry_soon_after(attempts),
     }
 }
 
@@ -108,16 +117,7 @@ pub(super) fn still_waiting(
         return None;
     }
     // The write that told the failure wakes us too.
-    let pause = match issuing.reason.as_str() {
-        "ValidationFailed"
-        | "RateLimited"
-        | "AcmeError"
-        | "OrderStuck"
-        | "CertificateNotFetched"
-        | "UnusableCertificate" => retry_after(attempts),
-        "SecretNotWritten" => retry_unstored_after(attempts),
-        _ => retry_soon_after(attempts),
-    };
+    let pause = pause_after(&issuing.reason, attempts);
     let until = failed_at.saturating_add(jiff::SignedDuration::try_from(pause).ok()?);
     Duration::try_from(until.ok()?.duration_since(now))
         .ok()

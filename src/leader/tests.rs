@@ -72,9 +72,19 @@ async fn pass(laptop: &Laptop, seconds: u32, a: &Replica, b: &Replica) {
     }
 }
 
+/// A world with a Lease that nobody holds.
+async fn laptop() -> Laptop {
+    let laptop = Laptop::in_memory().await;
+    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
+    let mut free = Lease::default();
+    free.metadata.name = Some(LEASE.to_owned());
+    leases.create(&PostParams::default(), &free).await.unwrap();
+    laptop
+}
+
 /// Two replicas, of which the first has had the time to take the Lease.
 async fn two_replicas() -> (Laptop, Replica, Replica) {
-    let laptop = Laptop::in_memory().await;
+    let laptop = laptop().await;
     let a = Replica::start(&laptop, "a", laptop.client());
     laptop.clock.sleep(SECOND).await;
     let b = Replica::start(&laptop, "b", laptop.client());
@@ -141,6 +151,70 @@ async fn a_lease_that_somebody_deletes_is_not_taken_while_its_holder_may_write()
     assert!(a.writes() || b.writes());
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_holds_a_lease_that_somebody_deletes_writes_it_again() {
+    let (laptop, a, b) = two_replicas().await;
+    pass(&laptop, 10, &a, &b).await;
+    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
+    let params = kube::api::DeleteParams::default();
+    leases.delete(LEASE, &params).await.map(drop).unwrap();
+    for _ in 0..60 {
+        pass(&laptop, 1, &a, &b).await;
+        assert!(a.writes(), "it goes on");
+    }
+    let spec = leases.get(LEASE).await.unwrap().spec.unwrap();
+    assert_eq!(spec.holder_identity.as_deref(), Some("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_was_not_seen_counts_when_the_lease_is_deleted() {
+    let (laptop, a, b) = two_replicas().await;
+    pass(&laptop, 10, &a, &b).await;
+    let faults = laptop.kube.faults();
+    let reads = Matching::new("get", "leases.coordination.k8s.io").named(LEASE);
+    faults.next(reads, Fault::CutBefore, 1_000);
+    pass(&laptop, 20, &a, &b).await;
+    assert!(a.writes(), "it renews, and the other does not see it");
+    faults.clear();
+    let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
+    faults.next(renewals, Fault::CutBefore, 1_000);
+    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
+    let params = kube::api::DeleteParams::default();
+    leases.delete(LEASE, &params).await.map(drop).unwrap();
+    pass(&laptop, 6, &a, &b).await;
+    assert!(a.writes(), "its time is not over");
+    laptop.kube.faults().clear();
+    pass(&laptop, 30, &a, &b).await;
+    assert!(a.writes() || b.writes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_starts_while_the_lease_is_gone_waits_for_a_holder() {
+    let laptop = laptop().await;
+    let a = Replica::start(&laptop, "a", laptop.client());
+    laptop.clock.sleep(SECOND * 5).await;
+    assert!(a.writes());
+    let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
+    laptop.kube.faults().next(renewals, Fault::CutBefore, 1_000);
+    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
+    let params = kube::api::DeleteParams::default();
+    leases.delete(LEASE, &params).await.map(drop).unwrap();
+    let b = Replica::start(&laptop, "b", laptop.client());
+    pass(&laptop, 6, &a, &b).await;
+    assert!(a.writes(), "its time is not over");
+    laptop.kube.faults().clear();
+    pass(&laptop, 30, &a, &b).await;
+    assert!(a.writes() || b.writes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_of_all_writes_after_a_wait() {
+    let laptop = Laptop::in_memory().await;
+    let a = Replica::start(&laptop, "a", laptop.client());
+    laptop.clock.sleep(SECOND * 18).await;
+    assert!(a.writes());
+}
+
 /// It came too late to create the Lease, so it knows of a holder that it has never seen.
 #[tokio::test(start_paused = true)]
 async fn who_was_too_late_for_a_lease_that_is_then_deleted_waits_for_its_holder() {
@@ -157,10 +231,10 @@ async fn who_was_too_late_for_a_lease_that_is_then_deleted_waits_for_its_holder(
             answer
         }
     });
-    let b = Replica::start(&laptop, "b", kube::Client::new(slow, "default"));
-    laptop.clock.sleep(SECOND / 2).await;
     let a = Replica::start(&laptop, "a", laptop.client());
-    pass(&laptop, 1, &a, &b).await;
+    laptop.clock.sleep(SECOND / 2).await;
+    let b = Replica::start(&laptop, "b", kube::Client::new(slow, "default"));
+    pass(&laptop, 17, &a, &b).await;
     assert!(a.writes());
     let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
     laptop.kube.faults().next(renewals, Fault::CutBefore, 1_000);

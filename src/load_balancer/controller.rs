@@ -242,9 +242,10 @@ impl Controller {
         let kube = &self.outside.kube;
         let now = self.outside.clock.now();
         let mut observed = self.provider.observe(owner).await?;
+        let before = held.as_ref().map(|held| &held.observed);
+        observed.remember(before, self.outside.clock.now());
         let mut lost = 0;
         if let Some(before) = &held {
-            observed.remember(&before.observed);
             observed.claim_tags(&before.attempted_tags);
             lost = before.lost;
             let known = before.observed.load_balancer.as_ref();

@@ -208,9 +208,7 @@ async fn reach(
             Some(observed) if !doubtful => observed.clone(),
             before => match clb.observe(&OwnerKey::from(OWNER)).await {
                 Ok(mut observed) => {
-                    if let Some(before) = before {
-                        observed.remember(before);
-                    }
+                    observed.remember(before, clock.now());
                     observed.claim_tags(&attempted_tags);
                     doubtful = false;
                     observed

@@ -163,39 +163,78 @@ async fn a_secret_that_cannot_be_written_is_told_and_costs_no_certificate_for_an
 /// The authority is asked again for what it has issued: another order would be counted again.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_lost_after_the_request_was_handed_in_costs_no_certificate() {
-    let wait = Duration::from_secs(5);
-    for endpoint in [Endpoint::Finalize, Endpoint::Order, Endpoint::Certificate] {
+    let lost = RequestFault::TimeoutAfter {
+        wait: Duration::from_secs(5),
+    };
+    let down = RequestFault::ServerError { status: 503 };
+    let busy = RequestFault::RateLimited {
+        retry_after: Duration::from_secs(30),
+    };
+    for (endpoint, fault, times) in [
+        // The next look at the order shows that it arrived.
+        (Endpoint::Finalize, lost, 1),
+        (Endpoint::Order, down, 3),
+        (Endpoint::Certificate, lost, 3),
+        (Endpoint::Certificate, busy, 3),
+    ] {
         let sim = Sim::start().await;
         let faults = sim.laptop.acme.faults();
-        // Before it is handed in, the order is asked for as well.
-        let fault = if endpoint == Endpoint::Order {
-            faults.processing(Duration::from_secs(2));
-            RequestFault::ServerError { status: 503 }
+        if endpoint == Endpoint::Order {
+            faults.processing(Duration::from_secs(5));
         } else {
-            RequestFault::TimeoutAfter { wait }
-        };
-        faults.request(endpoint, fault, 3);
+            faults.request(endpoint, fault, times);
+        }
         sim.apply_quickstart().await;
+        if endpoint == Endpoint::Order {
+            // Before the request is handed in, the order is asked for as well.
+            sim.until("the request", LIMIT, async || {
+                let handed_in = sim.laptop.acme.ledger().count(Endpoint::Finalize);
+                (handed_in == 1).then_some(())
+            })
+            .await;
+            faults.request(endpoint, fault, times);
+        }
         assert_eq!(sim.wait_served().await, 1, "{endpoint:?}");
         let ledger = sim.laptop.acme.ledger();
-        assert_eq!(ledger.certificates.len(), 1, "{endpoint:?}");
+        let made = (ledger.orders, ledger.certificates.len());
+        assert_eq!(made, (1, 1), "{endpoint:?} {fault:?}");
+        assert_eq!(faults.pending(), 0, "the faults were met");
     }
 }
 
-/// And when it says nothing for long, the next order waits as after any failure that it counts.
+/// And when it says nothing for long, the next order waits as if the certificate had been lost.
 #[tokio::test(start_paused = true)]
-async fn a_certificate_that_cannot_be_fetched_is_told_and_ordered_again_ever_more_rarely() {
+async fn a_certificate_that_cannot_be_fetched_is_told_and_costs_no_other_for_an_hour() {
     let sim = Sim::start().await;
     let faults = sim.laptop.acme.faults();
     let fault = RequestFault::ServerError { status: 503 };
     faults.request(Endpoint::Certificate, fault, 100_000);
     sim.apply_quickstart().await;
     sim.pass(Duration::from_mins(30)).await;
-    let issued = sim.laptop.acme.ledger().certificates.len();
-    assert!((2..=5).contains(&issued), "{issued} in half an hour");
+    assert_eq!(sim.laptop.acme.ledger().certificates.len(), 1);
     let issuing = sim.certificate_condition("Issuing").await.unwrap();
     assert_eq!(issuing.reason, "CertificateNotFetched", "{issuing:?}");
     faults.clear();
+    sim.pass(Duration::from_mins(45)).await;
+    assert_eq!(sim.wait_served().await, 1);
+    assert_eq!(sim.laptop.acme.ledger().certificates.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_the_authority_gives_up_is_told_at_once_with_its_words() {
+    let sim = Sim::start().await;
+    let faults = sim.laptop.acme.faults();
+    faults.fail_issuance(1);
+    sim.apply_quickstart().await;
+    let issuing = sim
+        .until("the failure is told", LIMIT, async || {
+            let issuing = sim.certificate_condition("Issuing").await?;
+            (issuing.reason == "OrderInvalid").then_some(issuing)
+        })
+        .await;
+    assert!(issuing.message.contains("told to fail"), "{issuing:?}");
+    let asked = sim.laptop.acme.ledger().count(Endpoint::Order);
+    assert!(asked < 10, "asked {asked} times for an order that is over");
     assert_eq!(sim.wait_served().await, 1);
 }
 

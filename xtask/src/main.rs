@@ -156,11 +156,11 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             args,
         } => {
             let work = match mutants {
-                Some(mut names) => {
-                    // After --find they are no part of --mutants any more.
-                    names.extend(args);
-                    sim::Work::Mutants(sim::Selection { names, find })
-                }
+                // After --find, names are no part of --mutants any more.
+                Some(names) => sim::Work::Mutants(sim::Selection {
+                    names: [names, args].concat(),
+                    find,
+                }),
                 None if ci => sim::Work::Ci,
                 None => sim::Work::Histories(args),
             };
@@ -186,6 +186,17 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn names_of_mutants_are_taken_before_and_after_find() {
+        for line in [["--mutants", "a", "--find"], ["--mutants", "--find", "a"]] {
+            let line = ["cargo xtask", "sim"].into_iter().chain(line);
+            let Task::Sim { mutants, args, .. } = Cli::try_parse_from(line).unwrap().command else {
+                unreachable!()
+            };
+            assert_eq!([mutants.unwrap(), args].concat(), ["a"]);
+        }
     }
 
     #[test]

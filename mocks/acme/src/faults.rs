@@ -34,6 +34,7 @@ struct Plan {
     failing_validations: BTreeMap<String, u32>,
     slow_validations: BTreeMap<String, Duration>,
     processing: Duration,
+    failing_issuances: u32,
     refused_names: BTreeSet<String>,
     reuse_authorizations: bool,
 }
@@ -82,6 +83,16 @@ impl Faults {
         self.plan().processing = delay;
     }
 
+    /// The next `times` orders that are finalized become `invalid` with a `serverInternal` problem.
+    pub fn fail_issuance(&self, times: u32) {
+        self.plan().failing_issuances = times;
+    }
+
+    /// How many requests are still to fail.
+    pub fn pending(&self) -> u32 {
+        self.plan().scripts.iter().map(|script| script.left).sum()
+    }
+
     /// New orders for `name` are refused with `rejectedIdentifier`.
     pub fn refuse_name(&self, name: &str) {
         self.plan().refused_names.insert(name.to_ascii_lowercase());
@@ -124,6 +135,13 @@ impl Faults {
             }
             _ => false,
         }
+    }
+
+    pub(crate) fn take_failing_issuance(&self) -> bool {
+        let mut plan = self.plan();
+        let fails = plan.failing_issuances > 0;
+        plan.failing_issuances = plan.failing_issuances.saturating_sub(1);
+        fails
     }
 
     pub(crate) fn validation_delay(&self, name: &str) -> Duration {

@@ -45,33 +45,31 @@ impl Observed {
             || self.duplicates.iter().any(|held| held.id == *id)
     }
 
-    /// Takes over from an earlier record what a read of the cloud cannot tell: which tags are ours,
-    /// and since when backends are in the group or drain. To be called on what
+    /// Takes over from an earlier record what a read of the cloud, which ended at `now`, cannot tell:
+    /// which tags are ours, and since when backends are in the group or drain. To be called on what
     /// [`crate::LoadBalancers::observe`] gives, or an audit would start every drain anew.
     ///
     /// Only what still fits is taken: keys of tags that are there, the drains of backends that have
-    /// weight 0, in the same load balancer and group. Backends that it did not have count as added at
-    /// the time of the read: the answer to their addition may have been lost.
-    pub fn remember(&mut self, earlier: &Observed) {
-        let read_at = self.read_at;
-        let (Some(now), Some(before)) = (&mut self.load_balancer, &earlier.load_balancer) else {
+    /// weight 0, in the same load balancer and group. Backends that no record knows count as added at
+    /// `now`: the answer to their addition may have been lost.
+    pub fn remember(&mut self, earlier: Option<&Observed>, now: Timestamp) {
+        let Some(found) = &mut self.load_balancer else {
             return;
         };
-        if now.id != before.id {
-            return;
-        }
-        let ours = before
-            .own_tags
-            .iter()
-            .filter(|key| now.tags.contains_key(*key));
-        now.own_tags.extend(ours.cloned());
-        for group in &mut now.groups {
-            let old_group = before.group_by_id(&group.id);
+        let before = earlier.and_then(|earlier| earlier.load_balancer.as_ref());
+        let before = before.filter(|before| before.id == found.id);
+        let ours = before.into_iter().flat_map(|before| &before.own_tags);
+        let ours = ours.filter(|key| found.tags.contains_key(*key));
+        found.own_tags.extend(ours.cloned());
+        for group in &mut found.groups {
+            let before = before.and_then(|before| before.group_by_id(&group.id));
             for backend in &mut group.backends {
-                backend.added_at = read_at;
-                if let Some(old) = old_group.and_then(|group| group.backend(&backend.key)) {
-                    backend.added_at = old.added_at;
-                    backend.drained_at = old.drained_at.filter(|_| backend.weight.is_zero());
+                let before = before.and_then(|before| before.backend(&backend.key));
+                if let Some(before) = before {
+                    backend.added_at = before.added_at;
+                    backend.drained_at = before.drained_at.filter(|_| backend.weight.is_zero());
+                } else {
+                    backend.added_at = Some(now);
                 }
             }
         }

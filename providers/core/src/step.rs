@@ -63,7 +63,8 @@ pub enum Action {
     Drain {
         group: String,
         backends: Vec<BackendKey>,
-        /// How long they stay so before they may be removed, from when the cloud has answered.
+        /// How long they stay so before they may be removed, from when the cloud has answered, by the
+        /// setting of now: plans to come go by the setting of then.
         time: Seconds,
     },
     RemoveBackends {

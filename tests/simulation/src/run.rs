@@ -278,6 +278,7 @@ impl Run {
                         acme.slow_validation("shop.example.com", *time);
                     }
                     AuthorityFault::Processing(time) => acme.processing(*time),
+                    AuthorityFault::FailedIssuance => acme.fail_issuance(*times),
                     _ => {}
                 },
             },
@@ -368,8 +369,12 @@ impl Run {
                     .expect("a deletion");
             }
             Change::Rotate if self.wanted.names.is_some() => {
+                // A wish that comes while another is granted is granted with it.
+                let issuing = self.sim.certificate_condition("Issuing").await;
                 self.sim.force_rotation().await;
-                self.watchman.wished();
+                if issuing.is_none_or(|issuing| issuing.status != "True") {
+                    self.watchman.wished();
+                }
             }
             Change::Rotate => {}
             _ => {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use gatewright::daemon::{Daemon, StartError};
 use gatewright::kubernetes::Events;
-use gatewright::laptop::{Laptop, Layout, REGION, Storage, apply_object, apply_yaml};
+use gatewright::laptop::{Laptop, Layout, NAMESPACE, REGION, Storage, apply_object, apply_yaml};
 use gatewright::leader::Election;
 use gatewright::outside::{Outside, Probe};
 use gatewright::runner::Runner;
@@ -153,6 +153,16 @@ async fn laptop(options: &SimOptions, storage: Storage, world: &Arc<World>) -> L
     laptop.expect("a world")
 }
 
+/// Makes the replicas' Lease, held by nobody: without one, the first waits to be sure of that.
+async fn free_lease(kube: &kube::Client) {
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": { "name": "gatewright", "namespace": NAMESPACE },
+    });
+    apply_object(kube, lease).await.expect("a Lease");
+}
+
 /// What every world's API server has at first: the kinds and namespaces. It is made once, in a thread
 /// with a clock of its own: to define the kinds costs a quarter of a history.
 fn prepared() -> Snapshot {
@@ -195,6 +205,9 @@ impl Sim {
         let laptop = laptop(&options, Storage::Prepared(prepared()), &world).await;
         let clock = laptop.clock;
         world.set_cloud(laptop.cloud.clone());
+        if options.replicas > 1 {
+            free_lease(&laptop.client()).await;
+        }
         let network = options.network.then(|| Network::new(clock, options.seed));
         if let Some(network) = network.clone() {
             laptop.tasks.spawn("network", network.run());

@@ -64,6 +64,9 @@ impl Inner {
         now: Timestamp,
     ) -> Result<(String, Issued), Problem> {
         let failed = |detail: String| Problem::new(Kind::ServerInternal, detail);
+        if self.faults.take_failing_issuance() {
+            return Err(failed("the issuance was told to fail".to_owned()));
+        }
         let public_key = BASE64_STANDARD
             .decode(&finalized.public_key)
             .map_err(|_| failed("the stored key of the order cannot be read".to_owned()))?;

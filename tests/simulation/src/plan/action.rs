@@ -111,6 +111,7 @@ pub enum AuthorityFault {
     FailedValidation,
     SlowValidation(Duration),
     Processing(Duration),
+    FailedIssuance,
 }
 
 const CALLS: [&str; 13] = [
@@ -275,7 +276,7 @@ fn outage(rng: &mut Rng) -> CloudFault {
 }
 
 fn authority_fault(rng: &mut Rng) -> AuthorityFault {
-    match rng.u8(0..8) {
+    match rng.u8(0..9) {
         0 => AuthorityFault::BadNonce,
         1 => AuthorityFault::RateLimited(Duration::from_secs(rng.u64(1..60))),
         2 => AuthorityFault::ServerError,
@@ -283,6 +284,7 @@ fn authority_fault(rng: &mut Rng) -> AuthorityFault {
         4 => AuthorityFault::TimeoutAfter,
         5 => AuthorityFault::FailedValidation,
         6 => AuthorityFault::SlowValidation(Duration::from_secs(rng.u64(1..20))),
+        7 => AuthorityFault::FailedIssuance,
         _ => AuthorityFault::Processing(Duration::from_secs(rng.u64(1..20))),
     }
 }

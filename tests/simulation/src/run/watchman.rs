@@ -1,40 +1,33 @@
 //! What must hold at every moment of a history.
 
+mod certificates;
+mod drains;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use gatewright::certificate::{Leaf, SERVED};
 use gatewright::retry::WatchBackoff;
-use gatewright_crds::cert_manager::Certificate;
-use gatewright_crds::conditions;
 use gatewright_seams::{Clock, Random};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::Service;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use mock_cloud::{InstanceView, Mark, MemberView, MockCloud};
+use mock_cloud::{InstanceView, Mark, MockCloud};
 
 use super::history;
-use crate::plan::{Change, Internal, Wanted};
+use crate::plan::{Change, Wanted};
 use crate::quickstart::{INTERNAL, PUBLIC};
 use crate::sim::{Front, GATEWAY_NAMESPACE, OWNER_TAG};
 use crate::{Side, Sim, World};
+use drains::{Drains, Open};
 
 const HOST: &str = "shop.example.com";
 const HTTPS_TARGET: u16 = 8443;
-/// The Certificate that users change.
-const CERTIFICATE: &str = "shop";
-/// Where the Certificate keeps what was issued.
-const SECRET: &str = "shop-tls";
 /// More calls to the cloud in [`WINDOW`] than this, for each gateway, are a storm.
 const STORM: usize = 400;
 const WINDOW: Duration = Duration::from_mins(10);
-/// How long each drain of the first load balancer lasts, as the quickstart has it.
-const DRAIN: Duration = Duration::from_secs(30);
-/// How late it may be seen that a drain begins: looks are a second apart.
-const LATE: Duration = Duration::from_secs(2);
 
 /// Watches one history. Clones are the same.
 #[derive(Clone)]
@@ -57,13 +50,6 @@ struct Begun {
 struct Before {
     epoch: u64,
     reachable: BTreeMap<Front, BTreeSet<String>>,
-}
-
-/// The members of groups that take connections, by group.
-#[derive(Default)]
-struct Open {
-    epoch: u64,
-    members: BTreeMap<String, BTreeSet<String>>,
 }
 
 #[derive(Default)]
@@ -103,8 +89,7 @@ struct Seen {
     open: Open,
     /// Since when members take no connections, by group.
     lowered: BTreeMap<String, BTreeMap<String, Duration>>,
-    /// The shortest drain that the users ever wanted of the second load balancer.
-    shortest_drain: Option<Duration>,
+    drains: Drains,
     /// How many certificates there were when the users wished for a new one.
     wished: Option<usize>,
     /// How many certificates there are.
@@ -116,10 +101,11 @@ struct Seen {
 }
 
 impl Seen {
-    fn want(&mut self, wanted: &Wanted) {
+    fn want(&mut self, now: Duration, wanted: &Wanted) {
         self.wanted = *wanted;
-        let drain = wanted.internal.map(Internal::drain);
-        self.shortest_drain = self.shortest_drain.into_iter().chain(drain).min();
+        if let Some(internal) = wanted.internal {
+            self.drains.want(now, internal.drain());
+        }
     }
 }
 
@@ -195,29 +181,14 @@ impl Watchman {
 
     /// What the users want at first.
     pub(super) fn want(&self, wanted: &Wanted) {
-        self.seen().want(wanted);
-    }
-
-    /// The users wish for a new certificate.
-    pub(super) fn wished(&self) {
-        let issued = self.acme.ledger().certificates.len();
-        self.seen().wished = Some(issued);
-    }
-
-    /// Whoever wished for a certificate has got one issued since, if the Certificate is still there.
-    pub(super) fn no_wish_is_left(&self) {
-        let issued = self.acme.ledger().certificates.len();
-        let wished = self.seen().wished;
-        if wished.is_some_and(|then| issued <= then) {
-            self.violated("a new certificate was wished for, and none was issued".into());
-        }
+        self.seen().want(self.clock.elapsed(), wanted);
     }
 
     /// The users change something.
     pub(crate) fn users(&self, change: Change, wanted: &Wanted) {
         let pods = self.world.proxies();
         let mut seen = self.seen();
-        seen.want(wanted);
+        seen.want(self.clock.elapsed(), wanted);
         seen.secret_may_go |= wanted.names.is_none();
         if wanted.names.is_none() {
             seen.wished = None;
@@ -285,22 +256,6 @@ impl Watchman {
         }
     }
 
-    /// The certificate's Secret is replaced, never taken away.
-    async fn watch_secret(self, kube: kube::Client) {
-        let secrets: Api<Secret> = Api::namespaced(kube, GATEWAY_NAMESPACE);
-        let mut events = watcher::watcher(secrets, watcher::Config::default())
-            .backoff(self.backoff("secrets"))
-            .boxed();
-        while let Some(event) = events.next().await {
-            if let Ok(watcher::Event::Delete(secret)) = event
-                && secret.name_any() == SECRET
-                && !self.seen().secret_may_go
-            {
-                self.violated(format!("secret {SECRET} was deleted, and not by the users"));
-            }
-        }
-    }
-
     /// The objects of `api` as they change, deleted ones too.
     fn watched<K>(&self, api: Api<K>) -> impl futures::Stream<Item = K> + Unpin + use<K>
     where
@@ -321,63 +276,6 @@ impl Watchman {
 
     fn backoff(&self, what: &str) -> WatchBackoff {
         WatchBackoff::new(self.clock, &self.random.child(what), 1)
-    }
-
-    /// A certificate is said to be served everywhere only when it is.
-    async fn watch_certificate(self, kube: kube::Client) {
-        let certificates: Api<Certificate> = Api::namespaced(kube, GATEWAY_NAMESPACE);
-        let mut certificates = self.watched(certificates);
-        while let Some(certificate) = certificates.next().await {
-            if certificate.name_any() != CERTIFICATE {
-                continue;
-            }
-            let status = certificate.status.unwrap_or_default();
-            let served = conditions::get(&status.conditions, SERVED)
-                .filter(|served| served.status == "True")
-                .and_then(|served| served.message.split_whitespace().nth(1))
-                .map(str::to_owned);
-            let before = std::mem::replace(&mut self.seen().served, served.clone());
-            let Some(serial) = served.filter(|serial| before.as_ref() != Some(serial)) else {
-                continue;
-            };
-            history::line(format!("certificate {serial} is said to be served"));
-            self.seen().without_secret = false;
-            let proxies = self.world.running().into_iter();
-            for proxy in proxies.filter(|proxy| is_shop(&proxy.pod)) {
-                let since = self.seen().dark.get(&proxy.pod).copied();
-                let responses = self.seen().shown.get(&proxy.pod).map(|(count, _)| *count);
-                if let Some(since) = since
-                    && self.clock.elapsed().saturating_sub(since) > Duration::from_mins(1)
-                    && responses.is_some_and(|count| count > 0)
-                {
-                    let pod = &proxy.pod;
-                    self.violated(format!(
-                        "certificate {serial} is said to be served while {pod} answers nobody"
-                    ));
-                }
-                let Ok(der) = proxy.leaf(HTTPS_TARGET, HOST) else {
-                    continue;
-                };
-                let shown = Leaf::from_der(&der)
-                    .map(|leaf| leaf.serial)
-                    .unwrap_or_default();
-                let (told, held) = (self.place_of(&serial), self.place_of(&shown));
-                if held < told {
-                    let pod = &proxy.pod;
-                    self.violated(format!(
-                        "certificate {serial} is said to be served while {pod} shows {shown}"
-                    ));
-                }
-            }
-        }
-    }
-
-    /// The place of a serial in the order of issue.
-    fn place_of(&self, serial: &str) -> Option<usize> {
-        let issued = self.acme.ledger().certificates;
-        issued
-            .iter()
-            .position(|held| held.serial.trim_start_matches('0') == serial)
     }
 
     fn observe_cloud(&self, replica: usize, gates: &crate::Gates) {
@@ -493,83 +391,6 @@ impl Watchman {
         }
     }
 
-    /// The members of our groups for which `which` is true, by group.
-    fn members(&self, which: impl Fn(&MemberView) -> bool) -> BTreeMap<String, BTreeSet<String>> {
-        let instances = self.cloud.inventory().instances;
-        let groups = instances.into_iter().flat_map(|held| held.groups);
-        let named = |member: &MemberView| format!("{}:{}", member.server_id, member.port);
-        groups
-            .map(|group| {
-                let members = group.members.iter().filter(|member| which(member));
-                (group.id, members.map(named).collect())
-            })
-            .collect()
-    }
-
-    /// No backend is gone that took connections at the call before this one. Calls overlap: what this
-    /// one began with may be long past.
-    fn were_drained(&self, action: &str) {
-        self.look_at_drains();
-        let now = Open {
-            epoch: self.seen().epoch,
-            members: self.members(|member| member.weight > 0),
-        };
-        let epoch = now.epoch;
-        let last = std::mem::replace(&mut self.seen().open, now);
-        if last.epoch != epoch {
-            return;
-        }
-        let after = self.members(|_| true);
-        for (group, open) in &last.members {
-            // A group that nobody wants goes as a whole.
-            let Some(after) = after.get(group) else {
-                continue;
-            };
-            if let Some(member) = open.difference(after).next() {
-                self.violated(format!(
-                    "{member} was removed from {group} without a drain, seen at {action}"
-                ));
-            }
-        }
-    }
-
-    /// What is gone took no connections for as long as its load balancer's drain is.
-    fn look_at_drains(&self) {
-        let now = self.clock.elapsed();
-        for instance in &self.cloud.inventory().instances {
-            let Some(owner) = instance.tags.get(OWNER_TAG) else {
-                continue;
-            };
-            for group in &instance.groups {
-                let mut seen = self.seen();
-                let internal = seen
-                    .services
-                    .get(owner)
-                    .is_some_and(|name| name == INTERNAL);
-                let shortest = seen.shortest_drain.filter(|_| internal).unwrap_or(DRAIN);
-                let lowered = seen.lowered.entry(group.id.clone()).or_default();
-                let mut before = std::mem::take(lowered);
-                for member in &group.members {
-                    let name = format!("{}:{}", member.server_id, member.port);
-                    let since = before.remove(&name);
-                    if member.weight == 0 {
-                        lowered.insert(name, since.unwrap_or(now));
-                    }
-                }
-                drop(seen);
-                for (member, since) in before {
-                    let drained = now.saturating_sub(since);
-                    if drained + LATE < shortest {
-                        self.violated(format!(
-                            "{member} was removed from {} after {drained:?} of {shortest:?}",
-                            group.id
-                        ));
-                    }
-                }
-            }
-        }
-    }
-
     /// Looks at what can be seen from outside.
     pub(super) fn look(&self) {
         let mut owners = BTreeSet::new();
@@ -623,74 +444,6 @@ impl Watchman {
                 None => self.violated(format!("{}, which is not ours, is gone", held.id)),
             }
         }
-    }
-
-    /// A proxy that showed a certificate goes on showing it, or a newer one.
-    fn look_at_proxies(&self) {
-        for proxy in self.world.running().iter().filter(|proxy| !proxy.is_dark()) {
-            let held = self.seen().shown.get(&proxy.pod).copied();
-            let responses = proxy.responses();
-            if held.is_some_and(|(count, _)| count == responses) {
-                continue;
-            }
-            let place = match proxy.leaf(HTTPS_TARGET, HOST) {
-                Ok(der) => self.place_of_leaf(der),
-                Err(_closed) => None,
-            };
-            let before = held.and_then(|(_, place)| place);
-            let doomed = {
-                let mut seen = self.seen();
-                let best = place.max(before);
-                seen.shown.insert(proxy.pod.clone(), (responses, best));
-                seen.doomed.contains(&proxy.pod)
-            };
-            if place < before && !doomed {
-                self.violated(format!(
-                    "{} showed certificate number {before:?} and now shows {place:?}",
-                    proxy.pod
-                ));
-            }
-        }
-    }
-
-    /// Authorities count what they issue. A change can come in the middle of an order, and ask for
-    /// another certificate; a third is asked for by nobody.
-    fn look_at_orders(&self) {
-        let ledger = self.acme.ledger();
-        let of_host = ledger
-            .certificates
-            .iter()
-            .filter(|held| held.names.iter().any(|name| name == HOST));
-        let now = of_host.count();
-        let mut seen = self.seen();
-        let before = std::mem::replace(&mut seen.issued, now);
-        if now == before {
-            return;
-        }
-        let holder = seen.holder.as_ref().map(|(holder, _)| holder.clone());
-        let since = (seen.epoch, holder);
-        let first = match seen.issued_since.take() {
-            Some((epoch, holder, first)) if (epoch, &holder) == (since.0, &since.1) => first,
-            _ => before,
-        };
-        seen.issued_since = Some((since.0, since.1, first));
-        drop(seen);
-        if now > first + 2 {
-            let more = now - first;
-            self.violated(format!(
-                "{more} certificates were issued, one after another"
-            ));
-        }
-    }
-
-    fn place_of_leaf(&self, der: Vec<u8>) -> Option<usize> {
-        if let Some(place) = self.seen().places.get(&der) {
-            return Some(*place);
-        }
-        let leaf = Leaf::from_der(&der).ok()?;
-        let place = self.place_of(&leaf.serial)?;
-        self.seen().places.insert(der, place);
-        Some(place)
     }
 }
 

@@ -154,6 +154,24 @@ fn a_drain_that_begins_late_ends_late() {
 }
 
 #[test]
+fn a_drain_is_as_long_as_the_setting_of_the_moment_says() {
+    let mut desired = gateway(&[2]);
+    let mut cloud = running(&gateway(&[1, 2]));
+    cloud.apply_all(&plan(Some(&desired), &cloud.observed, noon()));
+    for (seconds, left) in [(60, Some(60)), (10, None)] {
+        for listener in &mut desired.listeners {
+            listener.settings.drain = Some(Drain::For(Seconds(seconds)));
+        }
+        let next = plan(Some(&desired), &cloud.observed, later(20));
+        let removes = words(&next)
+            .iter()
+            .any(|step| step.starts_with("remove 10.0.0.1"));
+        assert_eq!(removes, left.is_none(), "{next:?}");
+        assert_eq!(next.wake_at, left.map(later));
+    }
+}
+
+#[test]
 fn a_backend_that_is_added_late_settles_late() {
     let mut cloud = running(&gateway(&[1]));
     let desired = gateway(&[2]);
@@ -172,8 +190,7 @@ fn a_backend_whose_addition_got_no_answer_counts_as_new() {
     let earlier = cloud.observed.clone();
     cloud.apply_all(&plan(Some(&desired), &cloud.observed, noon()));
     cloud.forget_record();
-    cloud.observed.read_at = Some(later(20));
-    cloud.observed.remember(&earlier);
+    cloud.observed.remember(Some(&earlier), later(20));
     let waiting = plan(Some(&desired), &cloud.observed, later(25));
     assert!(waiting.is_empty(), "{waiting:?}");
     assert_eq!(waiting.wake_at, Some(later(26)));
@@ -496,7 +513,7 @@ fn a_read_of_the_cloud_with_the_earlier_record_goes_on_where_it_was() {
     let earlier = cloud.observed.clone();
     cloud.lb().tags.insert("cost".to_owned(), "x".to_owned());
     cloud.forget_record();
-    cloud.observed.remember(&earlier);
+    cloud.observed.remember(Some(&earlier), noon());
     desired.tags.clear();
     let next = plan(Some(&desired), &cloud.observed, later(30));
     assert_eq!(
@@ -510,6 +527,16 @@ fn a_read_of_the_cloud_with_the_earlier_record_goes_on_where_it_was() {
 }
 
 #[test]
+fn without_a_record_all_backends_count_as_new() {
+    let mut cloud = running(&gateway(&[1, 2]));
+    cloud.forget_record();
+    cloud.observed.remember(None, noon());
+    let waiting = plan(Some(&gateway(&[2])), &cloud.observed, later(5));
+    assert!(waiting.is_empty(), "{waiting:?}");
+    assert_eq!(waiting.wake_at, Some(later(6)));
+}
+
+#[test]
 fn an_earlier_record_does_not_overrule_what_is() {
     let desired = gateway(&[1]);
     let mut cloud = running(&gateway(&[1, 2]));
@@ -517,11 +544,11 @@ fn an_earlier_record_does_not_overrule_what_is() {
     let earlier = cloud.observed.clone();
     cloud.forget_record();
     cloud.group("http").backends[1].weight = super::weight(50);
-    cloud.observed.remember(&earlier);
+    cloud.observed.remember(Some(&earlier), noon());
     assert_eq!(cloud.group("http").backends[1].drained_at, None);
     cloud.lb().id = "lb-other".into();
     cloud.forget_record();
-    cloud.observed.remember(&earlier);
+    cloud.observed.remember(Some(&earlier), noon());
     assert_eq!(cloud.group("https").backends[1].drained_at, None);
 }
 
