@@ -1,5 +1,6 @@
 //! Runs one history in a world of its own.
 
+mod console;
 pub(crate) mod history;
 mod state;
 mod watchman;
@@ -12,29 +13,23 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{Either, select, select_all};
 use gatewright::laptop::NAMESPACE;
-use gatewright_aliyun::clb::Clb;
-use gatewright_core::{
-    Action as CloudAction, Error, IdempotencyToken, LoadBalancers, Observed, OwnerKey, Port,
-    Protocol, Seconds, Step as CloudStep,
-};
 use gatewright_crds::cert_manager::Certificate;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
 use mock_acme::RequestFault;
-use mock_cloud::{Fault, InstanceView};
+use mock_cloud::Fault;
 
 use crate::plan::{
-    Action, AuthorityFault, Change, CloudFault, Edit, Plan, REPLICAS, Seam, Wanted, delete,
+    Action, AuthorityFault, Change, CloudFault, Plan, REPLICAS, Seam, Wanted, delete,
 };
-use crate::sim::{GATEWAY_NAMESPACE, OWNER_TAG};
+use crate::sim::GATEWAY_NAMESPACE;
 use crate::{ACCESS_KEY, Crossings, Sim, SimOptions};
+use console::Untagged;
 pub(crate) use state::state;
 use watchman::Watchman;
 
-/// The cluster whose daemon a laptop's is.
-const CLUSTER: &str = "laptop";
 /// The Lease of the replicas, in their own namespace.
 const LEASE: &str = "gatewright";
 const TICK: Duration = Duration::from_secs(1);
@@ -384,59 +379,6 @@ impl Run {
         }
     }
 
-    async fn edit(&mut self, balancer: usize, edit: Edit) {
-        let inventory = self.sim.laptop.cloud.inventory();
-        let mut ours = inventory.instances.iter().filter(|held| {
-            held.tags.contains_key(OWNER_TAG) && !self.sim.foreign.contains(&held.id)
-        });
-        let Some(instance) = ours.nth(balancer) else {
-            return;
-        };
-        if let Err(error) = by_hand(&self.sim, instance, edit, &mut self.untagged).await {
-            // A fault can hit the console too; what it sends is always right.
-            let wrong = error
-                .code
-                .as_deref()
-                .is_some_and(|code| code.starts_with("Signature"));
-            assert!(!wrong, "the console's request is refused: {error}");
-            history::line(format!("not done: {error}"));
-        }
-    }
-
-    /// Somebody gives load balancers their tags back, and deletes those whose Service is gone: both is
-    /// what the daemon asks for.
-    async fn tag_again(&mut self) {
-        let services: Api<Service> = Api::namespaced(self.sim.kube.clone(), GATEWAY_NAMESPACE);
-        let services = services.list(&ListParams::default()).await;
-        let services = services.expect("Services").items;
-        for Untagged { mut observed, tags } in std::mem::take(&mut self.untagged) {
-            let there = self.sim.laptop.cloud.inventory().instances;
-            let shown = observed.load_balancer.as_ref().map(|held| held.id.clone());
-            let Some(id) = shown.filter(|id| there.iter().any(|held| held.id == id.as_str()))
-            else {
-                continue;
-            };
-            let mut actions = vec![CloudAction::SetTags { tags }];
-            let uid = observed.owner.as_str();
-            if !services
-                .iter()
-                .any(|held| held.uid().as_deref() == Some(uid))
-            {
-                history::line(format!("-- the console: {id} goes"));
-                let protection = CloudAction::SetDeletionProtection {
-                    id: id.clone(),
-                    on: false,
-                };
-                actions.extend([protection, CloudAction::DeleteLoadBalancer { id }]);
-            }
-            let clb = self.sim.by_hand(CLUSTER);
-            for action in actions {
-                let done = apply_by_hand(&clb, &mut observed, action).await;
-                done.expect("an edit in the console");
-            }
-        }
-    }
-
     /// Nothing goes wrong any more: the world becomes what an undisturbed one is, and stays so.
     async fn come_to_rest(&mut self, plan: &Plan, expected: &str) {
         history::line("-- nothing goes wrong from here on");
@@ -545,73 +487,6 @@ impl Run {
                 .violated(format!("{accounts} accounts were opened for one Issuer"));
         }
     }
-}
-
-/// A load balancer without tags, as it was last seen with them.
-struct Untagged {
-    observed: Observed,
-    tags: BTreeMap<String, String>,
-}
-
-/// Does `edit` to the load balancer `there`, as somebody in the console does. One that may lose its
-/// tags by it is added to `untagged`.
-async fn by_hand(
-    sim: &Sim,
-    there: &InstanceView,
-    edit: Edit,
-    untagged: &mut Vec<Untagged>,
-) -> Result<(), Error> {
-    let clb = sim.by_hand(CLUSTER);
-    let owner = there.tags.get(OWNER_TAG).map_or("", String::as_str);
-    let mut observed = clb.observe(&OwnerKey::from(owner)).await?;
-    let Some(instance) = observed.load_balancer.clone() else {
-        return Ok(());
-    };
-    let action = match edit {
-        Edit::DeleteListener => CloudAction::DeleteListener {
-            port: Port::new(443).expect("a port"),
-            protocol: Protocol::Tcp,
-        },
-        Edit::Weights(stays) => {
-            let Some(group) = instance
-                .groups
-                .iter()
-                .find(|group| !group.backends.is_empty())
-            else {
-                return Ok(());
-            };
-            let stays = stays % group.backends.len();
-            let others = group.backends.iter().enumerate();
-            let others = others.filter(|(index, _)| *index != stays);
-            CloudAction::Drain {
-                group: group.name.clone(),
-                backends: others.map(|(_, held)| held.key.clone()).collect(),
-                time: Seconds(0),
-            }
-        }
-        Edit::Untag => {
-            let tags = there.tags.clone();
-            let keys = tags.keys().cloned().collect();
-            let observed = observed.clone();
-            untagged.push(Untagged { observed, tags });
-            CloudAction::RemoveTags { keys }
-        }
-        Edit::DeleteInstance => CloudAction::DeleteLoadBalancer { id: instance.id },
-    };
-    apply_by_hand(&clb, &mut observed, action).await
-}
-
-async fn apply_by_hand(
-    clb: &Clb,
-    observed: &mut Observed,
-    action: CloudAction,
-) -> Result<(), Error> {
-    let token = IdempotencyToken::new(&observed.owner, 0, &action);
-    let step = CloudStep {
-        action,
-        reason: "by hand".into(),
-    };
-    clb.apply(&step, observed, &token).await
 }
 
 /// The first of the doomed whose time has come, and where.

@@ -125,3 +125,27 @@ impl Watchman {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_is_judged_by_what_was_wanted_while_it_ran() {
+        let minutes = Duration::from_mins;
+        let (long, short) = (Duration::from_secs(30), Duration::from_secs(10));
+        let mut drains = Drains::default();
+        assert_eq!(drains.shortest(minutes(1)), None);
+        drains.want(minutes(0), short);
+        drains.want(minutes(10), long);
+        assert_eq!(drains.shortest(minutes(9)), Some(short));
+        assert_eq!(drains.shortest(minutes(14)), Some(short), "still known");
+        assert_eq!(drains.shortest(minutes(16)), Some(long));
+        drains.want(minutes(17), short);
+        assert_eq!(
+            drains.shortest(minutes(16)),
+            Some(short),
+            "wanted meanwhile"
+        );
+    }
+}
