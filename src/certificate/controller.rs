@@ -19,7 +19,7 @@ use kube::{Resource, ResourceExt};
 use super::acme;
 use super::challenges::Challenges;
 use super::decide::{Decision, Known, decide, renewal_time};
-use super::failed::{Failed, failed_before, still_waiting, wait_after};
+use super::failed::{Failed, attempt_of, failed_before, still_waiting, wait_after};
 use super::issuer::Accounts;
 use super::keys::new_key;
 use super::material::Material;
@@ -483,7 +483,7 @@ impl Controller {
             }
         };
         let mut status = current.status.clone().unwrap_or_default();
-        let attempts = status.failed_issuance_attempts.unwrap_or(0) + 1;
+        let attempts = attempt_of(failed, &status);
         let (generation, now) = (current.metadata.generation, self.outside.clock.now());
         let issuing = Finding::new(names::ISSUING, true, failed.reason(), message.clone());
         conditions::set(&mut status.conditions, issuing, generation, now);

@@ -67,6 +67,22 @@ impl Failed {
     }
 }
 
+/// The number of this failure in a row, after what `held` tells. The first certificate that is lost
+/// counts as the first failure, whatever failed before it: the wait for the next doubles up to a day.
+pub(super) fn attempt_of(failed: &Failed, held: &CertificateStatus) -> i32 {
+    let before = conditions::get(&held.conditions, names::ISSUING);
+    let again = before.is_some_and(|before| is_lost(&before.reason));
+    if is_lost(failed.reason()) && !again {
+        return 1;
+    }
+    held.failed_issuance_attempts.unwrap_or(0) + 1
+}
+
+/// Whether a failure of this reason may have cost a certificate that the authority counts.
+fn is_lost(reason: &str) -> bool {
+    matches!(reason, "CertificateNotFetched" | "SecretNotWritten")
+}
+
 /// How long to wait after the `attempts`th failure in a row.
 pub(super) fn wait_after(failed: &Failed, attempts: i32, outside: &Outside) -> Duration {
     let attempt = u32::try_from(attempts).unwrap_or(1);
@@ -84,8 +100,7 @@ fn pause_after(reason: &str, attempts: i32) -> Duration {
         | "OrderStuck"
         | "OrderInvalid"
         | "UnusableCertificate" => retry_after(attempts),
-        // It may have issued a certificate that nobody has now.
-        "CertificateNotFetched" | "SecretNotWritten" => retry_unstored_after(attempts),
+        reason if is_lost(reason) => retry_unstored_after(attempts),
         _ => retry_soon_after(attempts),
     }
 }

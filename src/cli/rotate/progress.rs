@@ -15,7 +15,15 @@ const PASSING: &[&str] = &["AcmeUnreachable", "ChallengeNotRouted", "KubernetesE
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Before {
     revision: i32,
-    failed_attempts: i32,
+    failures: Failures,
+}
+
+/// How often the issuance failed in a row, and when the last time. The count can begin anew.
+type Failures = (i32, Option<Timestamp>);
+
+fn failures(status: &CertificateStatus) -> Failures {
+    let count = status.failed_issuance_attempts.unwrap_or(0);
+    (count, status.last_failure_time.as_ref().map(|at| at.0))
 }
 
 /// How far a rotation is.
@@ -42,7 +50,7 @@ impl Before {
         let status = certificate.status.as_ref();
         Self {
             revision: status.and_then(|status| status.revision).unwrap_or(0),
-            failed_attempts: status.and_then(|s| s.failed_issuance_attempts).unwrap_or(0),
+            failures: status.map(failures).unwrap_or_default(),
         }
     }
 }
@@ -78,8 +86,8 @@ pub(super) fn progress(before: Before, certificate: &Certificate) -> Progress {
     let issuing = conditions::get(&status.conditions, names::ISSUING);
     if let Some(issuing) = issuing.filter(|issuing| issuing.status == "True") {
         let told = format!("{}: {}", issuing.reason, issuing.message);
-        let failed = status.failed_issuance_attempts.unwrap_or(0) > before.failed_attempts
-            && issuing.reason != TRIGGERED;
+        let failures = failures(&status);
+        let failed = failures.0 > 0 && failures != before.failures && issuing.reason != TRIGGERED;
         return match (failed, PASSING.contains(&issuing.reason.as_str())) {
             (true, true) => Progress::Waiting(format!("the next attempt, after {told}")),
             (true, false) => Progress::Failed(told),
@@ -280,11 +288,13 @@ mod tests {
             "ValidationFailed",
             "again",
         );
-        status(&mut certificate).failed_issuance_attempts = Some(3);
-        assert!(matches!(
-            progress(before, &certificate),
-            Progress::Failed(_)
-        ));
+        for anew in [3, 1] {
+            status(&mut certificate).failed_issuance_attempts = Some(anew);
+            assert!(matches!(
+                progress(before, &certificate),
+                Progress::Failed(_)
+            ));
+        }
     }
 
     #[test]

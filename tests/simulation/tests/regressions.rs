@@ -4,7 +4,8 @@
 use std::thread;
 use std::time::Duration;
 
-use gatewright_simulation::{Action, Change, CloudFault, Edit, Plan, Step, run};
+use gatewright_simulation::{Action, AuthorityFault, Change, CloudFault, Edit, Plan, Step, run};
+use mock_acme::Endpoint;
 
 fn plan(steps: impl IntoIterator<Item = (u64, Action)>, leave: bool) -> Plan {
     let steps = steps.into_iter().map(|(seconds, action)| Step {
@@ -76,6 +77,27 @@ fn who_is_ready_after_a_slow_look_stays() {
             (60, Action::User(Change::DeleteGateway)),
             (4, slow),
             (13, Action::User(Change::ApplyGateway)),
+        ],
+        false,
+    ));
+}
+
+/// The wait after the lost certificate, which doubles up to a day, counted all failures before it.
+#[test]
+fn a_certificate_that_is_lost_after_other_failures_is_ordered_again_after_an_hour() {
+    const FOREVER: u32 = 100_000;
+    let down = AuthorityFault::RateLimited(Duration::from_secs(59));
+    let lost = AuthorityFault::ServerError;
+    holds(&plan(
+        [
+            (60, Action::Authority(None, down, FOREVER)),
+            (1, Action::User(Change::Rotate)),
+            (150, Action::AuthorityMends),
+            (
+                20,
+                Action::Authority(Some(Endpoint::Certificate), lost, FOREVER),
+            ),
+            (160, Action::AuthorityMends),
         ],
         false,
     ));
