@@ -72,12 +72,47 @@ async fn pass(laptop: &Laptop, seconds: u32, a: &Replica, b: &Replica) {
     }
 }
 
+fn leases(laptop: &Laptop) -> Api<Lease> {
+    Api::namespaced(laptop.client(), NAMESPACE)
+}
+
+async fn delete_lease(laptop: &Laptop) {
+    let params = kube::api::DeleteParams::default();
+    leases(laptop)
+        .delete(LEASE, &params)
+        .await
+        .map(drop)
+        .unwrap();
+}
+
+/// Requests with this verb for the Lease do not arrive, until the faults are cleared.
+fn cut(laptop: &Laptop, verb: &str) {
+    let requests = Matching::new(verb, "leases.coordination.k8s.io").named(LEASE);
+    laptop.kube.faults().next(requests, Fault::CutBefore, 1_000);
+}
+
+/// A client whose requests of this method have their effect at once and their answers after `wait`.
+fn answered_late(laptop: &Laptop, method: Method, wait: Duration) -> kube::Client {
+    let (inner, clock) = (laptop.kube.service(), laptop.clock);
+    let slow = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (inner, late) = (inner.clone(), *request.method() == method);
+        async move {
+            let answer = inner.oneshot(request).await;
+            if late {
+                clock.sleep(wait).await;
+            }
+            answer
+        }
+    });
+    kube::Client::new(slow, "default")
+}
+
 /// A world with a Lease that nobody holds.
 async fn laptop() -> Laptop {
     let laptop = Laptop::in_memory().await;
-    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
     let mut free = Lease::default();
     free.metadata.name = Some(LEASE.to_owned());
+    let leases = leases(&laptop);
     leases.create(&PostParams::default(), &free).await.unwrap();
     laptop
 }
@@ -118,10 +153,8 @@ async fn the_next_one_writes_when_the_lease_of_a_dead_one_has_run_out() {
 async fn who_cannot_renew_stops_before_another_may_begin() {
     let (laptop, a, b) = two_replicas().await;
     pass(&laptop, 10, &a, &b).await;
-    let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
-    laptop.kube.faults().next(renewals, Fault::CutBefore, 1_000);
-    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
-    let spec = leases.get(LEASE).await.unwrap().spec.unwrap();
+    cut(&laptop, "update");
+    let spec = leases(&laptop).get(LEASE).await.unwrap().spec.unwrap();
     let renewed = spec.renew_time.unwrap().0;
     while a.writes() {
         pass(&laptop, 1, &a, &b).await;
@@ -138,11 +171,8 @@ async fn a_lease_that_somebody_deletes_is_not_taken_while_its_holder_may_write()
     let (laptop, a, b) = two_replicas().await;
     pass(&laptop, 10, &a, &b).await;
     assert!(a.writes());
-    let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
-    laptop.kube.faults().next(renewals, Fault::CutBefore, 1_000);
-    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
-    let params = kube::api::DeleteParams::default();
-    leases.delete(LEASE, &params).await.map(drop).unwrap();
+    cut(&laptop, "update");
+    delete_lease(&laptop).await;
     pass(&laptop, 8, &a, &b).await;
     assert!(a.writes(), "its renewals fail, and its time is not over");
     pass(&laptop, 12, &a, &b).await;
@@ -155,14 +185,12 @@ async fn a_lease_that_somebody_deletes_is_not_taken_while_its_holder_may_write()
 async fn who_holds_a_lease_that_somebody_deletes_writes_it_again() {
     let (laptop, a, b) = two_replicas().await;
     pass(&laptop, 10, &a, &b).await;
-    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
-    let params = kube::api::DeleteParams::default();
-    leases.delete(LEASE, &params).await.map(drop).unwrap();
+    delete_lease(&laptop).await;
     for _ in 0..60 {
         pass(&laptop, 1, &a, &b).await;
         assert!(a.writes(), "it goes on");
     }
-    let spec = leases.get(LEASE).await.unwrap().spec.unwrap();
+    let spec = leases(&laptop).get(LEASE).await.unwrap().spec.unwrap();
     assert_eq!(spec.holder_identity.as_deref(), Some("a"));
 }
 
@@ -170,17 +198,12 @@ async fn who_holds_a_lease_that_somebody_deletes_writes_it_again() {
 async fn a_renewal_that_was_not_seen_counts_when_the_lease_is_deleted() {
     let (laptop, a, b) = two_replicas().await;
     pass(&laptop, 10, &a, &b).await;
-    let faults = laptop.kube.faults();
-    let reads = Matching::new("get", "leases.coordination.k8s.io").named(LEASE);
-    faults.next(reads, Fault::CutBefore, 1_000);
+    cut(&laptop, "get");
     pass(&laptop, 20, &a, &b).await;
     assert!(a.writes(), "it renews, and the other does not see it");
-    faults.clear();
-    let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
-    faults.next(renewals, Fault::CutBefore, 1_000);
-    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
-    let params = kube::api::DeleteParams::default();
-    leases.delete(LEASE, &params).await.map(drop).unwrap();
+    delete_lease(&laptop).await;
+    laptop.kube.faults().clear();
+    cut(&laptop, "update");
     pass(&laptop, 6, &a, &b).await;
     assert!(a.writes(), "its time is not over");
     laptop.kube.faults().clear();
@@ -194,11 +217,8 @@ async fn who_starts_while_the_lease_is_gone_waits_for_a_holder() {
     let a = Replica::start(&laptop, "a", laptop.client());
     laptop.clock.sleep(SECOND * 5).await;
     assert!(a.writes());
-    let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
-    laptop.kube.faults().next(renewals, Fault::CutBefore, 1_000);
-    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
-    let params = kube::api::DeleteParams::default();
-    leases.delete(LEASE, &params).await.map(drop).unwrap();
+    cut(&laptop, "update");
+    delete_lease(&laptop).await;
     let b = Replica::start(&laptop, "b", laptop.client());
     pass(&laptop, 6, &a, &b).await;
     assert!(a.writes(), "its time is not over");
@@ -219,28 +239,14 @@ async fn the_first_of_all_writes_after_a_wait() {
 #[tokio::test(start_paused = true)]
 async fn who_was_too_late_for_a_lease_that_is_then_deleted_waits_for_its_holder() {
     let laptop = Laptop::in_memory().await;
-    let (inner, clock) = (laptop.kube.service(), laptop.clock);
-    let slow = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-        let inner = inner.clone();
-        async move {
-            let reads = request.method() == Method::GET;
-            let answer = inner.oneshot(request).await;
-            if reads {
-                clock.sleep(SECOND).await;
-            }
-            answer
-        }
-    });
+    let slow = answered_late(&laptop, Method::GET, SECOND);
     let a = Replica::start(&laptop, "a", laptop.client());
     laptop.clock.sleep(SECOND / 2).await;
-    let b = Replica::start(&laptop, "b", kube::Client::new(slow, "default"));
+    let b = Replica::start(&laptop, "b", slow);
     pass(&laptop, 17, &a, &b).await;
     assert!(a.writes());
-    let renewals = Matching::new("update", "leases.coordination.k8s.io").named(LEASE);
-    laptop.kube.faults().next(renewals, Fault::CutBefore, 1_000);
-    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
-    let params = kube::api::DeleteParams::default();
-    leases.delete(LEASE, &params).await.map(drop).unwrap();
+    cut(&laptop, "update");
+    delete_lease(&laptop).await;
     pass(&laptop, 8, &a, &b).await;
     assert!(a.writes(), "its time is not over");
     laptop.kube.faults().clear();
@@ -252,25 +258,13 @@ async fn who_was_too_late_for_a_lease_that_is_then_deleted_waits_for_its_holder(
 #[tokio::test(start_paused = true)]
 async fn a_hold_whose_answer_came_late_is_renewed_before_anything_is_written() {
     let laptop = Laptop::in_memory().await;
-    let (inner, clock) = (laptop.kube.service(), laptop.clock);
-    let slow = tower::service_fn(move |request: http::Request<kube::client::Body>| {
-        let inner = inner.clone();
-        async move {
-            let creates = request.method() == Method::POST;
-            let answer = inner.oneshot(request).await;
-            if creates {
-                clock.sleep(SECOND * 12).await;
-            }
-            answer
-        }
-    });
-    let a = Replica::start(&laptop, "a", kube::Client::new(slow, "default"));
-    let leases: Api<Lease> = Api::namespaced(laptop.client(), NAMESPACE);
+    let slow = answered_late(&laptop, Method::POST, SECOND * 12);
+    let a = Replica::start(&laptop, "a", slow);
     while !a.writes() {
         laptop.clock.sleep(SECOND / 10).await;
         assert!(laptop.clock.elapsed() < SECOND * 60, "it never writes");
     }
-    let spec = leases.get(LEASE).await.unwrap().spec.unwrap();
+    let spec = leases(&laptop).get(LEASE).await.unwrap().spec.unwrap();
     let age = laptop
         .clock
         .now()

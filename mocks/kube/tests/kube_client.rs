@@ -141,6 +141,26 @@ fn widgets(client: Client) -> Api<DynamicObject> {
     Api::default_namespaced_with(client, &widget_kind())
 }
 
+/// Defines widgets.
+async fn defined_widgets(client: Client) -> Api<DynamicObject> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    definitions
+        .create(&PostParams::default(), &definition())
+        .await
+        .unwrap();
+    widgets(client)
+}
+
+/// Defines widgets and makes one of size 2.
+async fn with_widget(client: Client) -> (Api<DynamicObject>, DynamicObject) {
+    let api = defined_widgets(client).await;
+    let made = api
+        .create(&PostParams::default(), &widget(&json!({"size": 2})))
+        .await
+        .unwrap();
+    (api, made)
+}
+
 fn widget(spec: &serde_json::Value) -> DynamicObject {
     object(json!({
         "apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": spec,

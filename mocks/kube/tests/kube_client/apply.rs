@@ -89,12 +89,7 @@ async fn containers_are_owned_one_by_one() {
 #[tokio::test(start_paused = true)]
 async fn an_applied_status_is_owned_apart_from_the_spec() {
     let (_local, client) = start().await;
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    definitions
-        .create(&PostParams::default(), &definition())
-        .await
-        .unwrap();
-    let api = widgets(client);
+    let api = defined_widgets(client).await;
     let whole = |size: i64| {
         Patch::Apply(json!({
             "apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"},

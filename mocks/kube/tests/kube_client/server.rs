@@ -90,16 +90,7 @@ async fn everything_but_history_survives_a_restart_from_the_file() {
     let (uid, revision) = {
         let tasks = Tasks::new();
         let (_local, client) = start_on(Storage::File(path.clone()), &tasks).await;
-        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-        definitions
-            .create(&PostParams::default(), &definition())
-            .await
-            .unwrap();
-        let api = widgets(client);
-        let made = api
-            .create(&PostParams::default(), &widget(&json!({"size": 2})))
-            .await
-            .unwrap();
+        let (_api, made) = with_widget(client).await;
         assert!(tasks.stop(LIMIT).await);
         (
             made.uid(),
@@ -125,16 +116,7 @@ async fn everything_but_history_survives_a_restart_from_the_file() {
 #[tokio::test]
 async fn a_copy_begins_where_the_other_was_and_goes_its_own_way() {
     let (local, client) = start().await;
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    definitions
-        .create(&PostParams::default(), &definition())
-        .await
-        .unwrap();
-    let api = widgets(client);
-    let made = api
-        .create(&PostParams::default(), &widget(&json!({"size": 2})))
-        .await
-        .unwrap();
+    let (api, made) = with_widget(client).await;
     let (copy, client) = start_on(Storage::Copy(local.snapshot()), &Tasks::new()).await;
     assert_eq!(copy.revision(), local.revision());
     let copied = widgets(client);
