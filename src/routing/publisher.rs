@@ -23,7 +23,7 @@ use crate::fronts::{pod_labels, selects};
 use crate::leader::Standing;
 use crate::outside::Outside;
 use reporter::Reporter;
-use seen::{Change, Seen};
+use seen::{Change, Seen, in_order};
 
 mod reporter;
 mod seen;
@@ -232,14 +232,14 @@ impl Publisher {
         let mut ready = BTreeMap::new();
         self.unusable.clear();
         // The others have no proxies.
-        let mut gateways = seen.gateways.state();
+        let mut gateways = in_order(&seen.gateways);
         gateways.retain(|gateway| gateway.namespace().as_deref() == Some(GATEWAY_NAMESPACE));
         let mut groups = BTreeSet::new();
         for gateway in &gateways {
             let Ok(id) = GatewayId::new(GATEWAY_NAMESPACE, &gateway.name_any()) else {
                 continue;
             };
-            for (group, bind) in self.groups(&id, gateway, &seen.pods.state()) {
+            for (group, bind) in self.groups(&id, gateway, &in_order(&seen.pods)) {
                 problems.extend(self.publish_group(&group, gateway, bind, seen, &mut ready));
                 groups.insert(group);
             }

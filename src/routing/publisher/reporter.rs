@@ -12,7 +12,7 @@ use kube::runtime::reflector;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use super::seen::Seen;
+use super::seen::{Seen, in_order};
 use crate::kubernetes::{FIELD_MANAGER, apply_status};
 use crate::outside::Outside;
 use crate::routing::Problem;
@@ -75,7 +75,7 @@ impl Reporter {
             Some((first.reason, message.collect::<Vec<_>>().join("; ")))
         };
         let mut complete = true;
-        for gateway in self.servers.state() {
+        for gateway in in_order(&self.servers) {
             let held = gateway.status.clone().unwrap_or_default();
             let (namespace, name) = (gateway.namespace().unwrap_or_default(), gateway.name_any());
             let found = of("Gateway", &namespace, &name);
@@ -83,7 +83,7 @@ impl Reporter {
                 complete &= self.write(gateway.as_ref(), &status).await;
             }
         }
-        for service in self.virtual_services.state() {
+        for service in in_order(&self.virtual_services) {
             let held = service.status.clone().unwrap_or_default();
             let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
             let found = of("VirtualService", &namespace, &name);

@@ -1,6 +1,7 @@
 //! The objects that the publisher looks at.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -8,6 +9,7 @@ use gatewright_crds::istio::{Gateway, VirtualService};
 use gatewright_crds::istio_gateway::{GATEWAY_NAMESPACE, IstioGateway};
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::reflector::{self, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -81,6 +83,20 @@ impl Seen {
     }
 }
 
+/// All objects of `store`, by namespace and name: it keeps them in another order in each process.
+pub(super) fn in_order<K>(store: &reflector::Store<K>) -> Vec<Arc<K>>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut all = store.state();
+    all.sort_by(|one, other| place(one.meta()).cmp(&place(other.meta())));
+    all
+}
+
+fn place(meta: &ObjectMeta) -> (Option<&String>, Option<&String>) {
+    (meta.namespace.as_ref(), meta.name.as_ref())
+}
+
 fn structure<K>(_: K) -> Change {
     Change::Structure
 }
@@ -115,4 +131,28 @@ where
         .filter_map(|change| async move { change });
     changes.push(events.boxed());
     store
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::ResourceExt;
+
+    use super::*;
+
+    #[test]
+    fn objects_come_by_namespace_and_name() {
+        let mut writer = Writer::<Pod>::default();
+        // In the order of a hash these would come right once in 10^18 times.
+        let all = (0..20).map(|number| (format!("ns-{}", number % 2), format!("pod-{number:02}")));
+        let mut expected: Vec<_> = all.collect();
+        for (namespace, name) in &expected {
+            let pod = serde_json::json!({ "metadata": { "namespace": namespace, "name": name } });
+            let pod = serde_json::from_value(pod).unwrap();
+            writer.apply_watcher_event(&watcher::Event::Apply(pod));
+        }
+        let found = in_order(&writer.as_reader()).into_iter();
+        let found = found.map(|pod| (pod.namespace().unwrap(), pod.name_any()));
+        expected.sort();
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+    }
 }

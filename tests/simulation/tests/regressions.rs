@@ -117,7 +117,11 @@ fn a_load_balancer_that_is_deleted_while_it_is_made_is_made_again() {
 #[test]
 fn a_seed_gives_the_same_history_each_time() {
     for seed in 0..6 {
-        let plan = Plan::of(seed);
+        let mut plan = Plan::of(seed);
+        if seed == 0 {
+            // What is taken in the order of a `HashMap` shows where there are several.
+            plan.others = 2;
+        }
         let (first, again) = thread::scope(|scope| {
             let again = scope.spawn(|| run(&plan));
             (run(&plan), again.join().unwrap())
