@@ -2,19 +2,20 @@
 
 mod applied;
 mod deadline;
+mod events;
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::{NamespaceResourceScope, Resource};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub use applied::is_applied;
 pub use deadline::client;
+pub use events::Events;
 
 /// The field manager of every write of the daemon.
 pub const FIELD_MANAGER: &str = "gatewright";
@@ -145,58 +146,5 @@ pub fn optional<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// Writes events about objects; a failure to write one is logged and nothing else.
-#[derive(Clone)]
-pub struct Events {
-    recorder: Recorder,
-}
-
-impl Events {
-    pub fn new(client: kube::Client) -> Self {
-        let reporter = Reporter {
-            controller: FIELD_MANAGER.into(),
-            instance: None,
-        };
-        Self {
-            recorder: Recorder::new(client, reporter),
-        }
-    }
-
-    /// Something a user may like to know. `reason` and `action` are CamelCase words.
-    pub async fn normal(&self, about: &ObjectReference, reason: &str, action: &str, note: &str) {
-        self.publish(EventType::Normal, about, reason, action, note)
-            .await;
-    }
-
-    /// Something a user should act on.
-    pub async fn warning(&self, about: &ObjectReference, reason: &str, action: &str, note: &str) {
-        self.publish(EventType::Warning, about, reason, action, note)
-            .await;
-    }
-
-    async fn publish(
-        &self,
-        type_: EventType,
-        about: &ObjectReference,
-        reason: &str,
-        action: &str,
-        note: &str,
-    ) {
-        let mut note = note.to_owned();
-        // events.k8s.io/v1 Event.note holds at most 1 kB.
-        note.truncate(note.floor_char_boundary(1000));
-        let event = Event {
-            type_,
-            reason: reason.into(),
-            note: Some(note),
-            action: action.into(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&event, about).await {
-            tracing::warn!(reason, %error, "event not written");
-        }
     }
 }

@@ -337,7 +337,7 @@ impl Laptop {
             clock: self.clock,
             random,
             tasks,
-            events: Events::new(kube.clone()),
+            events: Events::new(kube.clone(), self.clock),
             kube,
             load_balancers: Some(Arc::new(Clb::new(client, clb))),
             acme: self.acme_transport(),

@@ -69,7 +69,7 @@ pub(super) async fn run(args: &RunArgs, tasks: Tasks) -> anyhow::Result<ExitCode
         clock,
         random,
         tasks: tasks.clone(),
-        events: Events::new(kube.clone()),
+        events: Events::new(kube.clone(), clock),
         kube,
         load_balancers,
         acme: acme_transport(settings.acme_root.as_deref(), &tasks)?,

@@ -418,7 +418,7 @@ impl PodRun {
             return false;
         }
         if let Some((reason, message)) = waiting.filter(|(reason, _)| *reason == "ErrImagePull") {
-            let events = Events::new(self.runner.kube.clone());
+            let events = Events::new(self.runner.kube.clone(), self.runner.clock);
             events
                 .warning(&self.pod.object_ref(&()), reason, "Pulling", message)
                 .await;

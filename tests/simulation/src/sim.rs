@@ -279,7 +279,7 @@ impl Sim {
             .expect("ways outside");
         outside.acme = gates.acme.through(&self.internet, crossing::resource);
         outside.kube = gates.kube.client(self.laptop.kube.service(), *self.clock());
-        outside.events = Events::new(outside.kube.clone());
+        outside.events = Events::new(outside.kube.clone(), outside.clock);
         let mut config = self.laptop.config();
         config.challenge_address = world::answers_of(replica);
         config.election = (self.gates.len() > 1).then(|| Election {

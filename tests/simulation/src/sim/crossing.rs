@@ -273,7 +273,7 @@ impl Crossings {
         let service = tower::service_fn(move |request: Request<Body>| {
             let (this, inner) = (this.clone(), inner.clone());
             async move {
-                let name = asked(request.method(), request.uri().path());
+                let name = format!("{} {}", request.method(), request.uri().path());
                 let (request, body) = opened(request).await?;
                 let query = request.uri().query().unwrap_or_default();
                 let what = format!("{name}?{query} {}", created(&request, &body));
@@ -311,8 +311,8 @@ async fn opened(request: Request<Body>) -> Result<(Request<Body>, Bytes), BoxErr
     Ok((Request::from_parts(head, body.clone().into()), body))
 }
 
-/// What a request creates, in words that two of them for one path differ by. What holds keys or the
-/// real time, as kube-rs puts it into events, differs from run to run.
+/// What a request creates, in words that two of them for one path differ by. What holds keys differs
+/// from run to run.
 fn created(request: &Request<Body>, body: &Bytes) -> String {
     if request.method() != Method::POST {
         return String::new();
@@ -320,10 +320,7 @@ fn created(request: &Request<Body>, body: &Bytes) -> String {
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     let told = ["regarding", "reason", "action", "note", "spec"];
     let told = told.map(|field| object[field].to_string());
-    let name = &object["metadata"]["name"];
-    let events = request.uri().path().contains("/events.k8s.io/");
-    let name = if events { &Value::Null } else { name };
-    format!("{name} {}", told.concat())
+    format!("{} {}", object["metadata"]["name"], told.concat())
 }
 
 async fn answer(inner: KubeService, request: Request<Body>) -> Result<Response<Answer>, BoxError> {
@@ -386,15 +383,6 @@ impl Switch {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
-}
-
-/// Method and path of a request to the API server. kube-rs names events by the real time: without.
-fn asked(method: &Method, path: &str) -> String {
-    let path = match path.split_once("/events/") {
-        Some((_, name)) => path.strip_suffix(name).unwrap_or(path),
-        None => path,
-    };
-    format!("{method} {path}")
 }
 
 /// What a request asks for, without what differs from try to try.
