@@ -25,6 +25,9 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 /// How long validation, and then issuance, may take.
 const ORDER_LIMIT: Duration = Duration::from_secs(90);
 
+/// The reason of [`AcmeError::NotRouted`] in conditions.
+pub(super) const NOT_ROUTED: &str = "ChallengeNotRouted";
+
 /// What went wrong with an ACME server.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -103,7 +106,7 @@ impl AcmeError {
         match self {
             Self::Unreachable { .. } => "AcmeUnreachable",
             Self::Validation(_) | Self::NoChallenge { .. } => "ValidationFailed",
-            Self::NotRouted { .. } => "ChallengeNotRouted",
+            Self::NotRouted { .. } => NOT_ROUTED,
             Self::Stuck(_) => "OrderStuck",
             Self::NotFetched(_) => "CertificateNotFetched",
             Self::Rejected(_) => "OrderInvalid",
@@ -222,6 +225,27 @@ pub(super) trait Routed: Sync {
         path: &str,
         answer: &str,
     ) -> impl Future<Output = Result<(), AcmeError>> + Send;
+}
+
+/// Looks whether answers for `names` would reach where the authority asks, without asking it for
+/// anything: authorities count orders.
+///
+/// # Errors
+/// [`AcmeError::NotRouted`].
+pub(super) async fn rehearse(
+    names: &[String],
+    challenges: &Challenges,
+    routed: &impl Routed,
+    outside: &Outside,
+) -> Result<(), AcmeError> {
+    let (token, answer) = (outside.random.hex(16), outside.random.hex(16));
+    let _answering = challenges.answer(&token, &answer);
+    let path = format!("{}{token}", super::CHALLENGE_PATH);
+    // A wildcard is not proved by an answer.
+    for name in names.iter().filter(|name| !name.starts_with('*')) {
+        routed.routed(name, &path, &answer).await?;
+    }
+    Ok(())
 }
 
 /// Orders a certificate for `names`: proves each by HTTP-01, hands in `request` (PKCS#10 DER), and

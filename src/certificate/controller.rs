@@ -10,7 +10,7 @@ use gatewright_crds::conditions::{self, Finding, READY};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, ObjectMeta};
+use kube::api::{Api, ObjectMeta, PartialObjectMeta};
 use kube::runtime::controller::{Action, Controller as Runtime};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -19,7 +19,7 @@ use kube::{Resource, ResourceExt};
 use super::acme;
 use super::challenges::Challenges;
 use super::decide::{Decision, Known, decide, renewal_time};
-use super::failed::{Failed, attempt_of, failed_before, still_waiting, wait_after};
+use super::failed::{Failed, attempt_of, failed_before, still_waiting, wait_after, was_not_routed};
 use super::issuer::Accounts;
 use super::keys::new_key;
 use super::material::Material;
@@ -164,8 +164,12 @@ impl Controller {
                     return Ok(wait);
                 }
                 let served = secret.is_some().then_some(&held.conditions);
-                self.announce(certificate, &held, reason, &message, served.is_some())
+                let current = self
+                    .announce(certificate, &held, reason, &message, served.is_some())
                     .await?;
+                if !current {
+                    return Ok(CONFLICT_WAIT);
+                }
                 self.issue(certificate, &names).await?;
                 // The write of the Secret and of the status wake us again.
                 Ok(Duration::from_mins(1))
@@ -174,7 +178,8 @@ impl Controller {
         }
     }
 
-    /// Says that a new certificate is on its way, before anything is done about it.
+    /// Says that a new certificate is on its way, before anything is done about it. False when somebody
+    /// wrote the Certificate since it was read: it may have what it wants.
     async fn announce(
         &self,
         certificate: &Certificate,
@@ -182,7 +187,7 @@ impl Controller {
         reason: &'static str,
         message: &str,
         replaces: bool,
-    ) -> Result<(), Failed> {
+    ) -> Result<bool, Failed> {
         tracing::info!(
             certificate = certificate.name_any(),
             reason,
@@ -193,9 +198,15 @@ impl Controller {
         let generation = certificate.metadata.generation;
         if failed_before(held, generation) {
             // Why the last attempt failed says more than that there is another one.
-            return Ok(());
+            return Ok(self.is_current(certificate).await?);
         }
         let mut status = held.clone();
+        let told = conditions::get(&held.conditions, names::ISSUING);
+        if told.is_some_and(|told| told.observed_generation != generation) {
+            // What failed is not what is asked for now.
+            status.failed_issuance_attempts = None;
+            status.last_failure_time = None;
+        }
         let issuing = Finding::new(names::ISSUING, true, reason, message);
         let mut changed = conditions::set(&mut status.conditions, issuing, generation, now);
         let served = Finding::new(SERVED, false, "Rotating", "a new certificate is on its way");
@@ -211,8 +222,9 @@ impl Controller {
                 .events
                 .normal(&about, "Issuing", "Issue", message)
                 .await;
+            return Ok(true);
         }
-        Ok(())
+        Ok(self.is_current(certificate).await?)
     }
 
     async fn issue(&self, certificate: &Certificate, names: &[String]) -> Result<(), Failed> {
@@ -221,6 +233,15 @@ impl Controller {
         let unsupported = unsupported(certificate);
         if !unsupported.is_empty() {
             return Err(Failed::NotSupported(unsupported.join(", ")));
+        }
+        if certificate.status.as_ref().is_some_and(was_not_routed) {
+            acme::rehearse(
+                names,
+                &self.challenges,
+                &Gateways(&self.outside),
+                &self.outside,
+            )
+            .await?;
         }
         let ready = self.accounts.of(&namespace, &spec.issuer_ref).await?;
         let key = new_key(
@@ -291,10 +312,24 @@ impl Controller {
 
     /// Whether the Certificate is still the one that was read: nobody wants the Secret of another.
     async fn is_there(&self, certificate: &Certificate) -> kube::Result<bool> {
+        let held = self.metadata(certificate).await?;
+        Ok(held.is_some_and(|held| held.uid() == certificate.uid()))
+    }
+
+    /// Whether nobody wrote the Certificate since it was read.
+    async fn is_current(&self, certificate: &Certificate) -> kube::Result<bool> {
+        let held = self.metadata(certificate).await?;
+        Ok(held.is_some_and(|held| held.resource_version() == certificate.resource_version()))
+    }
+
+    /// What the API server holds now.
+    async fn metadata(
+        &self,
+        certificate: &Certificate,
+    ) -> kube::Result<Option<PartialObjectMeta<Certificate>>> {
         let namespace = certificate.namespace().unwrap_or_default();
         let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
-        let held = optional(api.get_metadata(&certificate.name_any()).await)?;
-        Ok(held.is_some_and(|held| held.uid() == certificate.uid()))
+        optional(api.get_metadata(&certificate.name_any()).await)
     }
 
     /// Writes into the status that the certificate in the Secret is the new one.
@@ -484,7 +519,8 @@ impl Controller {
         };
         let mut status = current.status.clone().unwrap_or_default();
         let attempts = attempt_of(failed, &status);
-        let (generation, now) = (current.metadata.generation, self.outside.clock.now());
+        // What was tried, not what the spec has become meanwhile: that does not wait.
+        let (generation, now) = (certificate.metadata.generation, self.outside.clock.now());
         let issuing = Finding::new(names::ISSUING, true, failed.reason(), message.clone());
         conditions::set(&mut status.conditions, issuing, generation, now);
         if status.not_after.is_none() {
@@ -539,3 +575,6 @@ fn unsupported(certificate: &Certificate) -> Vec<String> {
     }
     fields
 }
+
+#[cfg(test)]
+mod tests;

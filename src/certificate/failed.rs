@@ -6,7 +6,7 @@ use gatewright_core::ErrorClass;
 use gatewright_crds::cert_manager::{Certificate, CertificateStatus, names};
 use gatewright_crds::conditions;
 
-use super::acme::AcmeError;
+use super::acme::{AcmeError, NOT_ROUTED};
 use super::decide::{retry_after, retry_soon_after, retry_unstored_after};
 use super::issuer::IssuerError;
 use super::keys::KeyError;
@@ -103,6 +103,12 @@ fn pause_after(reason: &str, attempts: i32) -> Duration {
         reason if is_lost(reason) => retry_unstored_after(attempts),
         _ => retry_soon_after(attempts),
     }
+}
+
+/// Whether the last attempt ended because an answer to a challenge reached nobody who would ask for it.
+pub(super) fn was_not_routed(held: &CertificateStatus) -> bool {
+    let issuing = conditions::get(&held.conditions, names::ISSUING);
+    held.last_failure_time.is_some() && issuing.is_some_and(|told| told.reason == NOT_ROUTED)
 }
 
 /// Whether the conditions tell of a failed attempt at what the spec of this generation asks for.

@@ -6,9 +6,12 @@
 
 use std::time::Duration;
 
-use gatewright_tests::Sim;
+use gatewright_crds::cert_manager::Certificate;
+use gatewright_tests::{GATEWAY_NAMESPACE, Sim};
+use kube::api::{Api, Patch, PatchParams};
 use local_kube::{Fault as KubeFault, Matching};
 use mock_acme::{Endpoint, RequestFault};
+use serde_json::json;
 
 const LIMIT: Duration = Duration::from_mins(10);
 
@@ -256,4 +259,55 @@ async fn a_certificate_is_not_ordered_again_because_a_status_could_not_be_writte
     sim.pass(Duration::from_mins(5)).await;
     assert_eq!(faults.pending(), 0, "the faults were met");
     assert_eq!(sim.laptop.acme.ledger().certificates.len(), 2);
+}
+
+/// What a user mends while an attempt is under way does not wait for what the attempt comes to.
+#[tokio::test(start_paused = true)]
+async fn a_spec_that_changes_during_an_attempt_that_fails_is_tried_at_once() {
+    let sim = Sim::start().await;
+    let faults = sim.laptop.acme.faults();
+    let fault = RequestFault::ServerError { status: 503 };
+    faults.request(Endpoint::Certificate, fault, 100_000);
+    sim.apply_quickstart().await;
+    sim.until("the request", LIMIT, async || {
+        let handed_in = sim.laptop.acme.ledger().count(Endpoint::Finalize);
+        (handed_in == 1).then_some(())
+    })
+    .await;
+    let spec = json!({ "spec": { "privateKey": { "algorithm": "ECDSA", "size": 384 } } });
+    let api: Api<Certificate> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
+    let params = PatchParams::default();
+    api.patch("shop", &params, &Patch::Merge(spec))
+        .await
+        .unwrap();
+    sim.until("another order", LIMIT, async || {
+        (sim.laptop.acme.ledger().orders == 2).then_some(())
+    })
+    .await;
+    let status = api.get("shop").await.unwrap().status.unwrap();
+    assert_eq!(status.failed_issuance_attempts, None, "counted anew");
+    faults.clear();
+    assert_eq!(sim.wait_served().await, 1);
+}
+
+/// Authorities count orders, and those of one account for all of its certificates.
+#[tokio::test(start_paused = true)]
+async fn a_challenge_that_is_not_routed_costs_one_order_however_long_it_is_not() {
+    let sim = Sim::start().await;
+    sim.apply_gateway().await;
+    sim.wait_balanced(2).await;
+    for pod in sim.world.proxies() {
+        sim.world.set_dark(&pod, true);
+    }
+    sim.apply_quickstart().await;
+    sim.pass(Duration::from_hours(3)).await;
+    let issuing = sim.certificate_condition("Issuing").await.unwrap();
+    assert_eq!(issuing.reason, "ChallengeNotRouted", "{issuing:?}");
+    assert_eq!(sim.laptop.acme.ledger().orders, 1);
+    for pod in sim.world.proxies() {
+        sim.world.set_dark(&pod, false);
+    }
+    sim.pass(Duration::from_mins(3)).await;
+    assert_eq!(sim.wait_served().await, 1);
+    assert_eq!(sim.laptop.acme.ledger().orders, 2);
 }

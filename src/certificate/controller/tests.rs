@@ -1,0 +1,46 @@
+use serde_json::json;
+
+use super::*;
+use crate::laptop::Laptop;
+
+/// A Certificate whose last attempt failed long enough ago, as it is read, and a controller.
+async fn failed() -> (Laptop, Controller, Certificate) {
+    let laptop = Laptop::in_memory().await;
+    let certificate = json!({
+        "metadata": { "name": "shop", "namespace": "istio-system" },
+        "spec": {
+            "secretName": "shop-tls",
+            "dnsNames": ["shop.example.com"],
+            "issuerRef": { "name": "nobody" },
+        },
+    });
+    let certificate: Certificate = serde_json::from_value(certificate).unwrap();
+    let made = apply(&laptop.client(), "test", &certificate).await.unwrap();
+    let outside = laptop.outside(laptop.tasks.child()).unwrap();
+    let accounts = Accounts::new(outside.clone(), "gatewright-system".to_owned());
+    let controller = Controller::new(outside, accounts, Challenges::default());
+    let failed = controller.pass(&made).await.unwrap_err();
+    // The first pass announced it: this is of another version.
+    assert!(controller.report_failure(&made, &failed).await.is_some());
+    laptop.clock.sleep(Duration::from_hours(1)).await;
+    let api: Api<Certificate> = Api::namespaced(laptop.client(), "istio-system");
+    let held = api.get("shop").await.unwrap();
+    assert_eq!(
+        held.status.as_ref().unwrap().failed_issuance_attempts,
+        Some(1)
+    );
+    (laptop, controller, held)
+}
+
+/// As it is when watches are behind: somebody else got the certificate meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_somebody_wrote_since_is_not_ordered_again() {
+    let (laptop, controller, held) = failed().await;
+    let error = controller.pass(&held).await.unwrap_err();
+    assert_eq!(error.reason(), "IssuerNotFound", "the next attempt");
+    let labels = json!({ "metadata": { "labels": { "written": "meanwhile" } } });
+    let api: Api<Certificate> = Api::namespaced(laptop.client(), "istio-system");
+    let (params, labels) = (Default::default(), kube::api::Patch::Merge(labels));
+    api.patch("shop", &params, &labels).await.unwrap();
+    assert_eq!(controller.pass(&held).await.unwrap(), CONFLICT_WAIT);
+}
