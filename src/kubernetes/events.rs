@@ -71,7 +71,7 @@ impl Events {
             action: Some(action.into()),
             event_time: Some(MicroTime(self.clock.now())),
             metadata: ObjectMeta {
-                generate_name: Some(format!("{}.", about.name.as_deref().unwrap_or_default())),
+                generate_name: Some(format!("{}-", about.name.as_deref().unwrap_or_default())),
                 // Events about what has no namespace are in this one.
                 namespace: about.namespace.clone().or_else(|| Some("default".into())),
                 ..ObjectMeta::default()

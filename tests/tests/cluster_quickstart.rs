@@ -141,14 +141,20 @@ async fn a_rolling_update_fails_no_request(cluster: &mut Cluster) {
 }
 
 /// `deploy/rbac.yaml` is enough: no request of the daemon was answered with 403, but the one that
-/// would create its own namespace.
+/// would create its own namespace. And none was not valid, as only a real server may find.
 fn the_daemon_was_refused_nothing(cluster: &Cluster) {
     let requests = cluster.daemon_requests();
     for event in &requests {
-        let refused = event["responseStatus"]["code"] == 403;
+        let code = &event["responseStatus"]["code"];
+        assert_ne!(code, 422, "not valid: {}", event["requestURI"]);
+        let refused = *code == 403;
         let namespace = event["verb"] == "create" && event["objectRef"]["resource"] == "namespaces";
         assert!(!refused || namespace, "{}", event["requestURI"]);
     }
+    let told = requests.iter().any(|event| {
+        event["objectRef"]["resource"] == "events" && event["responseStatus"]["code"] == 201
+    });
+    assert!(told, "the daemon wrote no event");
     let count = requests.len();
     assert!(
         count > 50,

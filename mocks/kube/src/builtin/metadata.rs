@@ -44,8 +44,16 @@ pub(crate) fn check(object: &Value, old: Option<&Value>, rule: NameRule) -> Vec<
     } else {
         let prefix = word("generateName");
         if !prefix.is_empty() {
-            // The prefix may end in hyphens: a suffix follows.
-            let masked = format!("{}a", prefix.trim_end_matches('-'));
+            // The prefix may end in a hyphen, as a suffix follows: that and what is before it are
+            // looked at as one letter.
+            let masked = match prefix.strip_suffix('-') {
+                Some(rest) if !rest.is_empty() => {
+                    let mut kept = rest.to_owned();
+                    kept.pop();
+                    kept + "a"
+                }
+                _ => prefix.to_owned(),
+            };
             for problem in rule.problems(&masked) {
                 errors.push(FieldError::invalid_str(
                     "metadata.generateName",
