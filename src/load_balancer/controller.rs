@@ -158,12 +158,12 @@ impl Controller {
 
     /// One pass; returns after how long to look again though nothing changed.
     async fn pass(&self, service: &Service) -> Result<Option<Duration>, Failed> {
-        let deleting = service.metadata.deletion_timestamp.is_some();
-        if deleting && !service.finalizers().iter().any(|held| held == FINALIZER) {
+        let leaving = leaves(service);
+        if leaving && !service.finalizers().iter().any(|held| held == FINALIZER) {
             return Ok(None);
         }
         let (mut wanted, mut unused) = self.wanted(service).await?;
-        if !deleting {
+        if !leaving {
             self.hold(service, true).await?;
         }
         let owner = OwnerKey::new(service.uid().unwrap_or_default());
@@ -192,9 +192,9 @@ impl Controller {
         if let Some(blocked) = plan.blocked.first() {
             return Err(Failed::Blocked(blocked.to_string()));
         }
-        if deleting {
+        if leaving {
             if observed.load_balancer.is_none() && observed.duplicates.is_empty() {
-                self.hold(service, false).await?;
+                self.let_go(service).await?;
             }
         } else {
             self.report(service, observed, wanted.as_ref(), &unused)
@@ -289,7 +289,7 @@ impl Controller {
             "load balancer {id} has not the tags of this Service and cluster any more (was \
              --cluster-name changed?)"
         );
-        if service.metadata.deletion_timestamp.is_none() {
+        if !leaves(service) {
             return Err(Failed::Blocked(format!(
                 "{problem}: give it its tags back, or delete it to get a new one"
             )));
@@ -309,10 +309,9 @@ impl Controller {
         plan: &Plan,
         record: &mut Record,
     ) -> Result<(), Failed> {
-        let kube = &self.outside.kube;
         record.doubtful = true;
         record.attempted_tags = plan.tag_keys();
-        record::store(kube, service, record).await?;
+        self.store(service, record).await?;
         let generation = service.metadata.generation.unwrap_or_default();
         let generation = generation + (i64::from(record.lost) << 32);
         let owner = record.observed.owner.clone();
@@ -328,19 +327,19 @@ impl Controller {
             ) {
                 // Should it be deleted by others before the record has it, the next creation would
                 // repeat the token, and be given what is gone.
-                record::store(kube, service, record).await?;
+                self.store(service, record).await?;
             }
         }
         record.doubtful = false;
         record.attempted_tags.clear();
-        record::store(kube, service, record).await?;
+        self.store(service, record).await?;
         Ok(())
     }
 
     /// What its load balancer should be, by the endpoints of this moment, and the annotations that say
-    /// nothing; none for a Service that goes away.
+    /// nothing; none for a Service that goes away or is no load balancer any more.
     async fn wanted(&self, service: &Service) -> Result<(Option<Desired>, Vec<String>), Failed> {
-        if service.metadata.deletion_timestamp.is_some() {
+        if leaves(service) {
             return Ok((None, Vec::new()));
         }
         let namespace = service.namespace().unwrap_or_default();
@@ -355,6 +354,30 @@ impl Controller {
         let (wanted, unused) =
             desired(service, Some(&slices), &interface_of).map_err(Failed::Invalid)?;
         Ok((Some(wanted), unused))
+    }
+
+    /// There is nothing left in the cloud: takes what we told and our finalizer off.
+    async fn let_go(&self, service: &Service) -> Result<(), Failed> {
+        if service.metadata.deletion_timestamp.is_some() {
+            return self.hold(service, false).await;
+        }
+        let kube = &self.outside.kube;
+        let untold = apply_status(kube, FIELD_MANAGER, service, &json!({})).await?;
+        self.hold(&untold, false).await
+    }
+
+    /// Stores the record. In a namespace that is being deleted nothing can be created, and what is
+    /// there goes in any order: a deletion goes on without, and each of its passes reads the cloud.
+    async fn store(&self, service: &Service, record: &Record) -> Result<(), Failed> {
+        match record::store(&self.outside.kube, service, record).await {
+            Err(kube::Error::Api(status))
+                if service.metadata.deletion_timestamp.is_some()
+                    && matches!(status.code, 403 | 404) =>
+            {
+                Ok(())
+            }
+            result => Ok(result?),
+        }
     }
 
     /// Puts our finalizer on or takes it off.
@@ -437,10 +460,9 @@ impl Controller {
             "failed"
         );
         let finding = Finding::new(CONDITION, false, failed.reason(), message.clone());
-        let held = service
-            .status
-            .as_ref()
-            .and_then(|status| status.load_balancer.as_ref());
+        // Only a load balancer may show addresses (ServiceStatus.loadBalancer).
+        let held = service.status.as_ref().filter(|_| asks(service));
+        let held = held.and_then(|status| status.load_balancer.as_ref());
         let ingress = held
             .and_then(|held| held.ingress.as_ref())
             .into_iter()
@@ -529,13 +551,22 @@ impl Controller {
     }
 }
 
-fn is_ours(service: &Service) -> bool {
-    let spec = service.spec.as_ref();
-    let held = service.finalizers().iter().any(|held| held == FINALIZER);
-    held || spec.is_some_and(|spec| {
+/// Whether it asks for a load balancer of our class.
+fn asks(service: &Service) -> bool {
+    service.spec.as_ref().is_some_and(|spec| {
         spec.type_.as_deref() == Some("LoadBalancer")
             && spec.load_balancer_class.as_deref() == Some(LOAD_BALANCER_CLASS)
     })
+}
+
+/// Whether it asks for a load balancer, or for what is left of one to be taken away.
+fn is_ours(service: &Service) -> bool {
+    asks(service) || service.finalizers().iter().any(|held| held == FINALIZER)
+}
+
+/// Whether its load balancer is to go: it is being deleted, or has become a Service of another type.
+fn leaves(service: &Service) -> bool {
+    service.metadata.deletion_timestamp.is_some() || !asks(service)
 }
 
 /// On a laptop there are no network interfaces to look up; the mock cloud takes an id made of the

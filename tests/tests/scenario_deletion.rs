@@ -8,9 +8,12 @@ use gatewright_core::{
     Action, AddressType, BackendGroup, Backends, Desired, IdempotencyToken, Listener,
     ListenerSettings, LoadBalancers, Observed, OwnerKey, Port, Protocol, Step, plan,
 };
+use gatewright_crds::IstioGateway;
 use gatewright_tests::{GATEWAY_NAMESPACE, OWNER_TAG, PUBLIC, Sim, SimOptions, shape};
-use k8s_openapi::api::core::v1::Service;
-use kube::Api;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_mins(10);
 
@@ -135,6 +138,66 @@ async fn what_others_put_into_our_instance_stops_its_deletion_and_stays() {
         ("False", "Blocked")
     );
     assert!(condition.message.contains("9000"), "{}", condition.message);
+}
+
+/// Somebody takes a gateway off the internet: it is not served, paid for or told any more.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_no_load_balancer_any_more_loses_its_own_and_gets_a_new_one_later() {
+    let sim = Sim::start().await;
+    sim.apply_gateway().await;
+    sim.wait_balanced(2).await;
+    let gateways: Api<IstioGateway> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
+    let become_type = async |kind: Value, class: Value| {
+        let spec = json!({ "spec": { "serviceType": kind, "loadBalancerClass": class } });
+        let params = PatchParams::default();
+        gateways
+            .patch("ingressgateway", &params, &Patch::Merge(spec))
+            .await
+            .unwrap();
+    };
+    let held = gateways.get("ingressgateway").await.unwrap().spec;
+    become_type("ClusterIP".into(), Value::Null).await;
+    let services: Api<Service> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
+    let service = sim
+        .until("one instance", LIMIT, async || {
+            let service = services.get(PUBLIC).await.unwrap();
+            let one = sim.laptop.cloud.inventory().instances.len() == 1;
+            (one && service.finalizers().is_empty()).then_some(service)
+        })
+        .await;
+    let status = service.status.unwrap_or_default();
+    assert_eq!(status.conditions, None, "nothing is told of it any more");
+    let shown = status.load_balancer.and_then(|shown| shown.ingress);
+    assert_eq!(shown, None);
+    sim.pass(Duration::from_mins(10)).await;
+    assert_eq!(sim.laptop.cloud.inventory().instances.len(), 1);
+    let class = held
+        .settings
+        .load_balancer_class
+        .map_or(Value::Null, Value::from);
+    become_type("LoadBalancer".into(), class).await;
+    sim.wait_balanced(2).await;
+    assert_eq!(sim.laptop.cloud.inventory().instances.len(), 2);
+}
+
+/// What is in a namespace goes in any order, and nothing can be created in it any more.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_deleted_takes_its_load_balancers_with_it() {
+    let sim = Sim::start().await;
+    sim.apply_gateway().await;
+    sim.wait_balanced(2).await;
+    let records: Api<ConfigMap> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
+    let params = DeleteParams::default();
+    let record = format!("{PUBLIC}-load-balancer");
+    records.delete(&record, &params).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(sim.kube.clone());
+    namespaces.delete(GATEWAY_NAMESPACE, &params).await.unwrap();
+    sim.until("no namespace", LIMIT, async || {
+        let left = namespaces.get_opt(GATEWAY_NAMESPACE).await.unwrap();
+        left.is_none().then_some(())
+    })
+    .await;
+    assert_eq!(sim.laptop.cloud.inventory().instances, []);
 }
 
 /// A gateway whose public load balancer has lost its tags, and the audit that sees it is due.
