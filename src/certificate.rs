@@ -10,6 +10,7 @@ mod keys;
 mod material;
 mod routed;
 mod served;
+mod unwritten;
 
 pub use acme::AcmeError;
 pub use challenges::{CHALLENGE_PATH, Challenges};

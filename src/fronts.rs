@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use gatewright_crds::istio::{Gateway, Protocol};
+use gatewright_crds::istio::{Gateway, Protocol, Server};
 use gatewright_crds::istio_gateway::IstioGateway;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
@@ -71,12 +71,7 @@ impl Fronts {
     pub(crate) fn of_secret(&self, namespace: &str, secret: &str) -> Vec<Front> {
         // A Secret is read in the namespace of the proxies, wherever the Istio Gateway is.
         self.fronts(|gateway, server| {
-            gateway.namespace().as_deref() == Some(namespace)
-                && server
-                    .tls
-                    .as_ref()
-                    .and_then(|tls| tls.credential_name.as_deref())
-                    == Some(secret)
+            gateway.namespace().as_deref() == Some(namespace) && presents(server, secret)
         })
     }
 
@@ -219,6 +214,21 @@ pub(crate) fn selects(servers: &Gateway, labels: &BTreeMap<String, String>) -> b
         .selector
         .iter()
         .all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Whether a server of an Istio Gateway shows the certificate of the Secret of this name.
+fn presents(server: &Server, secret: &str) -> bool {
+    let tls = server.tls.as_ref();
+    tls.and_then(|tls| tls.credential_name.as_deref()) == Some(secret)
+}
+
+/// Whether an Istio Gateway uses the Secret of this name.
+pub(crate) fn uses(servers: &Gateway, secret: &str) -> bool {
+    servers
+        .spec
+        .servers
+        .iter()
+        .any(|server| presents(server, secret))
 }
 
 /// The port that the proxies open for a server's port: the target of the Service port with that

@@ -1,16 +1,15 @@
 //! The reconcile loop over Certificates.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use gatewright_crds::cert_manager::{Certificate, CertificateStatus, names};
 use gatewright_crds::conditions::{self, Finding, READY};
-use k8s_openapi::ByteString;
+use gatewright_crds::istio::Gateway;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, ObjectMeta, PartialObjectMeta};
+use kube::api::{Api, ListParams, PartialObjectMeta};
 use kube::runtime::controller::{Action, Controller as Runtime};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
@@ -18,23 +17,29 @@ use kube::{Resource, ResourceExt};
 
 use super::acme;
 use super::challenges::Challenges;
-use super::decide::{Decision, Known, decide, renewal_time};
+use super::decide::{Decision, Known, decide};
 use super::failed::{Failed, attempt_of, failed_before, still_waiting, wait_after, was_not_routed};
 use super::issuer::Accounts;
 use super::keys::new_key;
 use super::material::Material;
 use super::routed::Gateways;
 use super::served::{SERVED, Seen, look};
-use crate::kubernetes::{FIELD_MANAGER, apply, apply_status_if_unchanged, optional};
+use super::unwritten::{Next, Unwritten};
+use crate::fronts::uses;
+use crate::kubernetes::{FIELD_MANAGER, apply_status_if_unchanged, optional};
 use crate::outside::Outside;
 use crate::retry::{Failures, kube_class};
+
+mod issued;
 
 /// How long a new certificate gets to be seen everywhere before that becomes a condition.
 const SERVED_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether it is still served.
 const SERVED_CHECK: Duration = Duration::from_mins(10);
-/// How often it is tried to store a certificate that was issued, and then to say so.
-const WRITE_TRIES: u32 = 5;
+/// How soon it is looked again after it was not served, and how often while it is missing somewhere.
+/// That a Gateway uses its Secret wakes us.
+const FIRST_CHECK: Duration = Duration::from_secs(5);
+const MISSING_CHECK: Duration = Duration::from_mins(1);
 /// How long to wait before a look at a Certificate that somebody wrote while we worked on it.
 /// Their write wakes us, unless we are behind: then this bounds how often we ask.
 const CONFLICT_WAIT: Duration = Duration::from_secs(1);
@@ -47,6 +52,7 @@ pub struct Controller {
     challenges: Challenges,
     /// Of the API server's, which are no failed attempts at a certificate.
     failures: Arc<Failures>,
+    unwritten: Arc<Unwritten>,
 }
 
 impl Controller {
@@ -56,6 +62,7 @@ impl Controller {
             accounts,
             challenges,
             failures: Arc::default(),
+            unwritten: Arc::default(),
         }
     }
 
@@ -64,10 +71,11 @@ impl Controller {
         let kube = self.outside.kube.clone();
         let certificates: Api<Certificate> = Api::all(kube.clone());
         let runtime = Runtime::new(certificates, watcher::Config::default());
-        let (by_secret, by_issuer) = (runtime.store(), runtime.store());
+        let (by_secret, by_issuer, by_user) = (runtime.store(), runtime.store(), runtime.store());
+        let gateways: Api<Gateway> = Api::all(kube.clone());
         let issuers: Api<gatewright_crds::cert_manager::Issuer> = Api::all(kube.clone());
         runtime
-            .trigger_backoff(self.outside.watch_backoff(3))
+            .trigger_backoff(self.outside.watch_backoff(4))
             .watches(Api::<Secret>::all(kube), watcher::Config::default(), move |secret| {
                 let (namespace, name) = (secret.namespace(), secret.name_any());
                 let all = by_secret.state().into_iter();
@@ -75,6 +83,12 @@ impl Controller {
                     held.namespace() == namespace && held.spec.secret_name == name
                 })
                 .map(|held| ObjectRef::from_obj(held.as_ref()))
+                .collect::<Vec<_>>()
+            })
+            .watches(gateways, watcher::Config::default(), move |gateway| {
+                let all = by_user.state().into_iter();
+                all.filter(move |held| uses(&gateway, &held.spec.secret_name))
+                    .map(|held| ObjectRef::from_obj(held.as_ref()))
                 .collect::<Vec<_>>()
             })
             .watches(issuers, watcher::Config::default(), move |issuer| {
@@ -115,11 +129,18 @@ impl Controller {
             Err(Failed::Kubernetes(error)) if is_conflict(&error) => Action::requeue(CONFLICT_WAIT),
             Err(failed) => {
                 let told = self.report_failure(certificate, &failed).await;
-                let wait = || {
-                    let random = &self.outside.random;
-                    self.failures.failed(&key, failed.class(), random)
+                let class = match &told {
+                    Ok(Some(wait)) => return Action::requeue(*wait),
+                    Ok(None) => failed.class(),
+                    Err(error) => {
+                        tracing::warn!(certificate = certificate.name_any(), %error, "failure not told");
+                        let now = self.outside.clock.elapsed();
+                        self.unwritten.untold(certificate, failed, now);
+                        kube_class(error)
+                    }
                 };
-                Action::requeue(told.unwrap_or_else(wait))
+                let random = &self.outside.random;
+                Action::requeue(self.failures.failed(&key, class, random))
             }
         }
     }
@@ -156,16 +177,29 @@ impl Controller {
         );
         match (decision, &secret, material) {
             (Decision::Keep { renew_at }, Some(secret), Some(Ok(material))) => {
+                self.unwritten.forget(certificate);
                 self.follow(certificate, secret, &material, renew_at).await
             }
             (Decision::Issue { reason, message }, ..) => {
+                match self
+                    .unwritten
+                    .next(certificate, self.outside.clock.elapsed())
+                {
+                    Some(Next::Wait(left)) => return Ok(left),
+                    Some(Next::Store(material)) => {
+                        self.write_issued(certificate, &names, material).await?;
+                        return Ok(Duration::from_mins(1));
+                    }
+                    Some(Next::Tell(failed)) => return Err(failed),
+                    None => {}
+                }
                 // A failed attempt waits, whatever woke us; a changed spec does not.
                 if let Some(wait) = still_waiting(&held, certificate, self.outside.clock.now()) {
                     return Ok(wait);
                 }
-                let served = secret.is_some().then_some(&held.conditions);
+                self.check_owner(certificate, secret.as_ref()).await?;
                 let current = self
-                    .announce(certificate, &held, reason, &message, served.is_some())
+                    .announce(certificate, &held, reason, &message, secret.is_some())
                     .await?;
                 if !current {
                     return Ok(CONFLICT_WAIT);
@@ -175,6 +209,45 @@ impl Controller {
                 Ok(Duration::from_mins(1))
             }
             (Decision::Keep { .. }, ..) => Ok(Duration::from_mins(1)),
+        }
+    }
+
+    /// Of several Certificates with one `spec.secretName` one may write the Secret, by cert-manager's
+    /// rule: the one whose name the Secret has, else the oldest. Else each would undo the other's
+    /// work, with a new order each time.
+    async fn check_owner(
+        &self,
+        certificate: &Certificate,
+        secret: Option<&Secret>,
+    ) -> Result<(), Failed> {
+        let name = &certificate.spec.secret_name;
+        let namespace = certificate.namespace().unwrap_or_default();
+        let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
+        let mut all = api.list(&ListParams::default()).await?.items;
+        all.retain(|held| {
+            held.spec.secret_name == *name && held.metadata.deletion_timestamp.is_none()
+        });
+        let named = secret.and_then(|secret| secret.annotations().get(names::CERTIFICATE_NAME));
+        let owner = all
+            .iter()
+            .find(|held| held.metadata.name.as_ref() == named)
+            .or_else(|| {
+                let age = |held: &&Certificate| {
+                    (
+                        held.creation_timestamp().map(|made| made.0),
+                        held.name_any(),
+                    )
+                };
+                all.iter().min_by_key(age)
+            });
+        match owner {
+            Some(owner) if owner.metadata.name != certificate.metadata.name => {
+                Err(Failed::SecretTaken {
+                    secret: name.clone(),
+                    owner: owner.name_any(),
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -262,52 +335,7 @@ impl Controller {
         let material = Material::new(chain.as_bytes(), key.pem.expose().as_bytes())?;
         material.check_names(names)?;
         material.check_time(self.outside.clock.now())?;
-        // Unless it is known to be gone: an API server that does not answer is no reason to throw away
-        // what the authority counts.
-        if matches!(self.is_there(certificate).await, Ok(false)) {
-            tracing::info!(
-                certificate = certificate.name_any(),
-                "deleted while it was issued"
-            );
-            return Ok(());
-        }
-        let stored = self.insist(|| self.store(certificate, names, &material));
-        stored.await.map_err(|error| Failed::NotStored {
-            secret: spec.secret_name.clone(),
-            error,
-        })?;
-        // Without it the wish stays, and would be granted once more.
-        self.insist(|| self.finish(certificate, &material)).await?;
-        let leaf = material.leaf();
-        let note = format!(
-            "serial {} is stored in secret {}",
-            leaf.serial, spec.secret_name
-        );
-        let about = certificate.object_ref(&());
-        self.outside
-            .events
-            .normal(&about, "Issued", "Issue", &note)
-            .await;
-        Ok(())
-    }
-
-    /// Writes several times before it gives up.
-    async fn insist<W>(&self, write: impl Fn() -> W) -> kube::Result<()>
-    where
-        W: Future<Output = kube::Result<()>>,
-    {
-        let mut attempt = 1;
-        loop {
-            match write().await {
-                Err(error) if attempt < WRITE_TRIES => {
-                    let class = kube_class(&error);
-                    let wait = crate::retry::delay(class, attempt, &self.outside.random);
-                    self.outside.clock.sleep(wait).await;
-                    attempt += 1;
-                }
-                done => return done,
-            }
-        }
+        self.write_issued(certificate, names, material).await
     }
 
     /// Whether the Certificate is still the one that was read: nobody wants the Secret of another.
@@ -332,39 +360,6 @@ impl Controller {
         optional(api.get_metadata(&certificate.name_any()).await)
     }
 
-    /// Writes into the status that the certificate in the Secret is the new one.
-    async fn finish(&self, certificate: &Certificate, material: &Material) -> kube::Result<()> {
-        let namespace = certificate.namespace().unwrap_or_default();
-        let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
-        let leaf = material.leaf();
-        loop {
-            // Read anew: while the order ran, others may have written conditions.
-            let Some(certificate) = optional(api.get(&certificate.name_any()).await)? else {
-                return Ok(());
-            };
-            let mut status = certificate.status.clone().unwrap_or_default();
-            let (generation, now) = (certificate.metadata.generation, self.outside.clock.now());
-            // False, not away: whoever asked for the rotation owns a part of the condition, and what
-            // an apply leaves out stays there as far as others own it.
-            let issued = format!("serial {} was issued", leaf.serial);
-            let issued = Finding::new(names::ISSUING, false, "Issued", issued);
-            conditions::set(&mut status.conditions, issued, generation, now);
-            let message = "certificate is up to date and has not expired";
-            let ready = Finding::new(READY, true, "Ready", message);
-            conditions::set(&mut status.conditions, ready, generation, now);
-            status.not_before = Some(Time(leaf.not_before));
-            status.not_after = Some(Time(leaf.not_after));
-            status.renewal_time = Some(Time(renewal_time(&certificate.spec, leaf)));
-            status.revision = Some(status.revision.unwrap_or(0) + 1);
-            status.failed_issuance_attempts = None;
-            status.last_failure_time = None;
-            match self.write(&certificate, &status).await {
-                Err(error) if is_conflict(&error) => {}
-                result => return result,
-            }
-        }
-    }
-
     /// Writes the status, unless somebody wrote the Certificate since it was read: a wish for a new
     /// certificate is a condition in it, and must not be overwritten unread.
     async fn write(
@@ -376,47 +371,6 @@ impl Controller {
         apply_status_if_unchanged(kube, FIELD_MANAGER, certificate, status)
             .await
             .map(drop)
-    }
-
-    async fn store(
-        &self,
-        certificate: &Certificate,
-        names: &[String],
-        material: &Material,
-    ) -> kube::Result<()> {
-        let spec = &certificate.spec;
-        let template = spec.secret_template.clone().unwrap_or_default();
-        let mut annotations: BTreeMap<String, String> = template.annotations;
-        let mut annotate = |key: &str, value: &str| {
-            annotations.insert(key.to_owned(), value.to_owned());
-        };
-        annotate(names::CERTIFICATE_NAME, &certificate.name_any());
-        annotate(names::ISSUER_NAME, &spec.issuer_ref.name);
-        annotate(names::ISSUER_KIND, spec.issuer_ref.kind());
-        annotate(names::ISSUER_GROUP, spec.issuer_ref.group());
-        annotate(names::ALT_NAMES, &names.join(","));
-        annotate(
-            names::COMMON_NAME,
-            spec.common_name.as_deref().unwrap_or_default(),
-        );
-        let data = [("tls.crt", material.chain()), ("tls.key", material.key())];
-        let secret = Secret {
-            metadata: ObjectMeta {
-                name: Some(spec.secret_name.clone()),
-                namespace: certificate.namespace(),
-                annotations: Some(annotations),
-                labels: Some(template.labels).filter(|labels| !labels.is_empty()),
-                ..ObjectMeta::default()
-            },
-            type_: Some("kubernetes.io/tls".into()),
-            data: Some(
-                data.map(|(k, v)| (k.to_owned(), ByteString(v.to_vec())))
-                    .into(),
-            ),
-            ..Secret::default()
-        };
-        apply(&self.outside.kube, FIELD_MANAGER, &secret).await?;
-        Ok(())
     }
 
     /// Keeps the status true, and looks whether the certificate is served.
@@ -461,6 +415,11 @@ impl Controller {
         let before = conditions::get(&held.conditions, SERVED).map(|held| held.reason.as_str());
         let flipped = before != Some(reason);
         conditions::set(&mut status.conditions, finding, generation, now);
+        let since =
+            conditions::get(&status.conditions, SERVED).map(|told| &told.last_transition_time);
+        let since = since.map_or(Duration::ZERO, |since| {
+            now.duration_since(since.0).unsigned_abs()
+        });
         let ready = "certificate is up to date and has not expired";
         let ready = Finding::new(READY, true, "Ready", ready);
         conditions::set(&mut status.conditions, ready, generation, now);
@@ -485,10 +444,11 @@ impl Controller {
             }
         }
         let renew_in = Duration::try_from(renew_at.duration_since(now)).unwrap_or_default();
-        let check = if soon || matches!(seen, Seen::NowhereUsed) {
-            Duration::from_secs(5)
-        } else {
-            SERVED_CHECK
+        let check = match &seen {
+            // After as long again as it has been so: a look costs five requests.
+            Seen::Missing(_) => since.clamp(FIRST_CHECK, MISSING_CHECK),
+            Seen::NowhereUsed => since.clamp(FIRST_CHECK, SERVED_CHECK),
+            Seen::Everywhere(_) | Seen::Overtaken => SERVED_CHECK,
         };
         Ok(renew_in.min(check).max(Duration::from_millis(100)))
     }
@@ -496,7 +456,14 @@ impl Controller {
     /// Tells that an attempt at a certificate failed, and says how long the next has to wait. Nothing
     /// when it was the API server that failed: no authority counts that, and the condition that tells
     /// of an attempt is also the wish for a certificate.
-    async fn report_failure(&self, certificate: &Certificate, failed: &Failed) -> Option<Duration> {
+    ///
+    /// # Errors
+    /// It could not be told.
+    async fn report_failure(
+        &self,
+        certificate: &Certificate,
+        failed: &Failed,
+    ) -> kube::Result<Option<Duration>> {
         let message = failed.to_string();
         let name = certificate.name_any();
         tracing::warn!(
@@ -506,16 +473,15 @@ impl Controller {
             "not issued"
         );
         if failed.is_kubernetes() {
-            return None;
+            return Ok(None);
         }
         let namespace = certificate.namespace().unwrap_or_default();
         let api: Api<Certificate> = Api::namespaced(self.outside.kube.clone(), &namespace);
-        let current = match api.get(&name).await {
-            Ok(current) => current,
-            Err(error) => {
-                tracing::warn!(certificate = name, %error, "failure not told");
-                return None;
-            }
+        let current = optional(api.get(&name).await)?;
+        // Another of the same name did not fail.
+        let current = current.filter(|current| current.uid() == certificate.uid());
+        let Some(current) = current else {
+            return Ok(None);
         };
         let mut status = current.status.clone().unwrap_or_default();
         let attempts = attempt_of(failed, &status);
@@ -529,17 +495,13 @@ impl Controller {
         }
         status.failed_issuance_attempts = Some(attempts);
         status.last_failure_time = Some(Time(now));
-        match self.write(&current, &status).await {
-            Ok(()) => {
-                let about = current.object_ref(&());
-                let events = &self.outside.events;
-                events
-                    .warning(&about, failed.reason(), "Issue", &message)
-                    .await;
-            }
-            Err(error) => tracing::warn!(certificate = name, %error, "status not written"),
-        }
-        Some(wait_after(failed, attempts, &self.outside))
+        self.write(&current, &status).await?;
+        let about = current.object_ref(&());
+        let events = &self.outside.events;
+        events
+            .warning(&about, failed.reason(), "Issue", &message)
+            .await;
+        Ok(Some(wait_after(failed, attempts, &self.outside)))
     }
 }
 

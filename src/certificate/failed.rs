@@ -29,6 +29,11 @@ pub(super) enum Failed {
     Material(#[from] MaterialError),
     #[error("{0} is not acted on")]
     NotSupported(String),
+    #[error(
+        "Certificate {owner} has the same spec.secretName, and secret {secret} is its own: give one of \
+         them another"
+    )]
+    SecretTaken { secret: String, owner: String },
     #[error("a certificate was issued and secret {secret} could not be written: {error}")]
     NotStored { secret: String, error: kube::Error },
 }
@@ -39,7 +44,7 @@ impl Failed {
             Self::Kubernetes(error) => kube_class(error),
             Self::Issuer(error) => error.class(),
             Self::Acme(error) => error.class(),
-            Self::Key(_) | Self::NotSupported(_) => ErrorClass::Invalid,
+            Self::Key(_) | Self::NotSupported(_) | Self::SecretTaken { .. } => ErrorClass::Invalid,
             // The authority counts the certificate that nobody has now.
             Self::Material(_) | Self::NotStored { .. } => ErrorClass::Refused,
         }
@@ -62,6 +67,7 @@ impl Failed {
             Self::Key(KeyError::NotMade(_)) | Self::NotSupported(_) => "NotSupported",
             Self::Key(_) => "InvalidRequest",
             Self::Material(_) => "UnusableCertificate",
+            Self::SecretTaken { .. } => "DuplicateSecretName",
             Self::NotStored { .. } => "SecretNotWritten",
         }
     }

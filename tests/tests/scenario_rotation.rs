@@ -7,8 +7,10 @@
 use std::time::Duration;
 
 use gatewright_crds::cert_manager::Certificate;
+use gatewright_crds::conditions;
+use gatewright_crds::istio::Gateway;
 use gatewright_tests::{GATEWAY_NAMESPACE, Sim};
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use local_kube::{Fault as KubeFault, Matching};
 use mock_acme::{Endpoint, RequestFault};
 use serde_json::json;
@@ -146,21 +148,34 @@ async fn the_old_certificate_stays_served_while_the_new_one_cannot_be_had() {
 
 /// Authorities count certificates, also those that nobody could store.
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_cannot_be_written_is_told_and_costs_no_certificate_for_an_hour() {
-    let sim = Sim::start().await;
-    let faults = sim.laptop.kube.faults();
-    let write = Matching::new("apply", "secrets").named("shop-tls");
-    faults.next(write, KubeFault::InternalError, 10_000);
-    sim.apply_quickstart().await;
-    sim.pass(Duration::from_mins(30)).await;
-    assert_eq!(sim.laptop.acme.ledger().certificates.len(), 1);
-    let issuing = sim.certificate_condition("Issuing").await.unwrap();
-    assert_eq!(issuing.reason, "SecretNotWritten", "{issuing:?}");
-    assert!(issuing.message.contains("shop-tls"), "{issuing:?}");
-    faults.clear();
-    sim.pass(Duration::from_mins(45)).await;
-    assert_eq!(sim.wait_served().await, 1);
-    assert_eq!(sim.laptop.acme.ledger().certificates.len(), 2);
+async fn a_secret_that_cannot_be_written_is_told_and_its_certificate_kept_until_it_can() {
+    for killed in [false, true] {
+        let mut sim = Sim::start().await;
+        let faults = sim.laptop.kube.faults();
+        let write = Matching::new("apply", "secrets").named("shop-tls");
+        faults.next(write, KubeFault::InternalError, 10_000);
+        sim.apply_quickstart().await;
+        sim.pass(Duration::from_mins(30)).await;
+        assert_eq!(sim.laptop.acme.ledger().certificates.len(), 1);
+        let issuing = sim.certificate_condition("Issuing").await.unwrap();
+        assert_eq!(issuing.reason, "SecretNotWritten", "{issuing:?}");
+        assert!(issuing.message.contains("shop-tls"), "{issuing:?}");
+        if killed {
+            sim.kill_daemon();
+            sim.start_daemon().await;
+        }
+        sim.laptop.kube.faults().clear();
+        sim.pass(Duration::from_mins(3)).await;
+        // Who died has lost it, and waits: authorities count by the week.
+        assert_eq!(
+            sim.certificate_condition("Ready").await.unwrap().status == "True",
+            !killed
+        );
+        sim.pass(Duration::from_hours(24)).await;
+        assert_eq!(sim.wait_served().await, 1);
+        let made = sim.laptop.acme.ledger().certificates.len();
+        assert_eq!(made, 1 + usize::from(killed));
+    }
 }
 
 /// The authority is asked again for what it has issued: another order would be counted again.
@@ -310,4 +325,120 @@ async fn a_challenge_that_is_not_routed_costs_one_order_however_long_it_is_not()
     sim.pass(Duration::from_mins(3)).await;
     assert_eq!(sim.wait_served().await, 1);
     assert_eq!(sim.laptop.acme.ledger().orders, 2);
+}
+
+/// A Certificate that is deleted and made anew is another one.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_is_made_anew_during_an_attempt_that_fails_is_tried_at_once() {
+    let sim = Sim::start().await;
+    let faults = sim.laptop.acme.faults();
+    let fault = RequestFault::ServerError { status: 503 };
+    faults.request(Endpoint::Certificate, fault, 100_000);
+    sim.apply_quickstart().await;
+    sim.until("the request", LIMIT, async || {
+        let handed_in = sim.laptop.acme.ledger().count(Endpoint::Finalize);
+        (handed_in == 1).then_some(())
+    })
+    .await;
+    let api: Api<Certificate> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
+    api.delete("shop", &DeleteParams::default()).await.unwrap();
+    sim.apply_quickstart().await;
+    sim.until("another order", LIMIT, async || {
+        (sim.laptop.acme.ledger().orders == 2).then_some(())
+    })
+    .await;
+}
+
+/// That an attempt failed, and has to wait, is not forgotten because nobody took it.
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_cannot_be_told_is_told_later_and_costs_no_order_until_then() {
+    let sim = Sim::start().await;
+    let fault = RequestFault::ServerError { status: 503 };
+    let authority = sim.laptop.acme.faults();
+    authority.request(Endpoint::Certificate, fault, 100_000);
+    sim.apply_quickstart().await;
+    sim.until("the request", LIMIT, async || {
+        let handed_in = sim.laptop.acme.ledger().count(Endpoint::Finalize);
+        (handed_in == 1).then_some(())
+    })
+    .await;
+    let faults = sim.laptop.kube.faults();
+    let status = Matching::new("apply", "certificates.cert-manager.io/status");
+    faults.next(status, KubeFault::InternalError, 10_000);
+    sim.pass(Duration::from_mins(20)).await;
+    faults.clear();
+    sim.pass(Duration::from_mins(20)).await;
+    let issuing = sim.certificate_condition("Issuing").await.unwrap();
+    assert_eq!(issuing.reason, "CertificateNotFetched", "{issuing:?}");
+    assert_eq!(sim.laptop.acme.ledger().orders, 1);
+}
+
+/// Each would order what the other overwrites, for ever.
+#[tokio::test(start_paused = true)]
+async fn of_two_certificates_with_one_secret_one_is_ordered_and_the_other_told() {
+    let sim = Sim::quickstart().await;
+    let leaf = sim.leaf_everywhere("shop.example.com").await;
+    let copy = json!({
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Certificate",
+        "metadata": { "name": "copy", "namespace": GATEWAY_NAMESPACE },
+        "spec": {
+            "secretName": "shop-tls",
+            "dnsNames": ["shop.example.com", "copy.example.com"],
+            "issuerRef": { "name": "acme" },
+        },
+    });
+    sim.apply(copy).await.unwrap();
+    sim.pass(Duration::from_mins(30)).await;
+    let api: Api<Certificate> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
+    let copy = api.get("copy").await.unwrap().status.unwrap();
+    let issuing = conditions::get(&copy.conditions, "Issuing").unwrap();
+    assert_eq!(issuing.reason, "DuplicateSecretName", "{issuing:?}");
+    assert!(
+        issuing.message.contains("Certificate shop has"),
+        "{issuing:?}"
+    );
+    assert_eq!(sim.laptop.acme.ledger().orders, 1);
+    assert_eq!(sim.leaf_everywhere("shop.example.com").await, leaf);
+    // The Secret is the other's as soon as nobody else wants it.
+    api.delete("shop", &DeleteParams::default()).await.unwrap();
+    sim.until("another order", LIMIT, async || {
+        (sim.laptop.acme.ledger().orders == 2).then_some(())
+    })
+    .await;
+}
+
+/// A look costs requests, and most certificates in a cluster are no gateway's.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_no_gateway_uses_is_looked_for_less_and_less_until_one_does() {
+    let sim = Sim::start().await;
+    sim.apply_quickstart().await;
+    sim.wait_served().await;
+    let api: Api<Gateway> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
+    let held = api.get("shop").await.unwrap();
+    api.delete("shop", &DeleteParams::default()).await.unwrap();
+    sim.pass(Duration::from_hours(6)).await;
+    let served = sim.certificate_condition("Served").await.unwrap();
+    assert_eq!(served.reason, "NotReferenced");
+    let looks = || {
+        let names = sim.kube_calls.names();
+        let look = "GET /apis/networking.istio.io/v1/gateways";
+        names.iter().filter(|name| *name == look).count()
+    };
+    let before = looks();
+    sim.pass(Duration::from_hours(1)).await;
+    let made = looks() - before;
+    // Two watches of five minutes are among them. Every five seconds were 720.
+    assert!(made <= 40, "{made} looks in an hour");
+    let again = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": { "name": "shop", "namespace": GATEWAY_NAMESPACE },
+        "spec": held.spec,
+    });
+    sim.apply(again).await.unwrap();
+    // The cloud's health checks take their time.
+    sim.pass(Duration::from_secs(10)).await;
+    let served = sim.certificate_condition("Served").await.unwrap();
+    assert_eq!(served.reason, "SeenEverywhere", "{served:?}");
 }

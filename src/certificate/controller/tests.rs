@@ -1,6 +1,8 @@
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::*;
+use crate::kubernetes::apply;
 use crate::laptop::Laptop;
 
 /// A Certificate whose last attempt failed long enough ago, as it is read, and a controller.
@@ -20,8 +22,8 @@ async fn failed() -> (Laptop, Controller, Certificate) {
     let accounts = Accounts::new(outside.clone(), "gatewright-system".to_owned());
     let controller = Controller::new(outside, accounts, Challenges::default());
     let failed = controller.pass(&made).await.unwrap_err();
-    // The first pass announced it: this is of another version.
-    assert!(controller.report_failure(&made, &failed).await.is_some());
+    let told = controller.report_failure(&made, &failed).await;
+    assert!(told.unwrap().is_some());
     laptop.clock.sleep(Duration::from_hours(1)).await;
     let api: Api<Certificate> = Api::namespaced(laptop.client(), "istio-system");
     let held = api.get("shop").await.unwrap();
@@ -40,7 +42,7 @@ async fn a_certificate_that_somebody_wrote_since_is_not_ordered_again() {
     assert_eq!(error.reason(), "IssuerNotFound", "the next attempt");
     let labels = json!({ "metadata": { "labels": { "written": "meanwhile" } } });
     let api: Api<Certificate> = Api::namespaced(laptop.client(), "istio-system");
-    let (params, labels) = (Default::default(), kube::api::Patch::Merge(labels));
+    let (params, labels) = (PatchParams::default(), Patch::Merge(labels));
     api.patch("shop", &params, &labels).await.unwrap();
     assert_eq!(controller.pass(&held).await.unwrap(), CONFLICT_WAIT);
 }
