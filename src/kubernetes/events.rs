@@ -205,6 +205,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn its_times_are_those_of_our_clock() {
+        let world = World::new().await;
+        let made = world.laptop.clock.now();
+        world.tell("quota").await;
+        world.laptop.clock.sleep(Duration::from_mins(1)).await;
+        world.tell("quota").await;
+        let all = world.api.list(&ListParams::default()).await.unwrap().items;
+        let [event] = &all[..] else {
+            panic!("{all:?}");
+        };
+        let last = event.series.as_ref().unwrap().last_observed_time.0;
+        assert_eq!(event.event_time.as_ref().unwrap().0, made);
+        assert_eq!(last, world.laptop.clock.now());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_event_that_is_gone_is_written_anew() {
         let world = World::new().await;
         world.tell("quota").await;

@@ -356,12 +356,13 @@ impl Controller {
         Ok((Some(wanted), unused))
     }
 
-    /// There is nothing left in the cloud: takes what we told and our finalizer off.
+    /// There is nothing left in the cloud: takes the record, what we told and our finalizer off.
     async fn let_go(&self, service: &Service) -> Result<(), Failed> {
         if service.metadata.deletion_timestamp.is_some() {
             return self.hold(service, false).await;
         }
         let kube = &self.outside.kube;
+        record::remove(kube, service).await?;
         let untold = apply_status(kube, FIELD_MANAGER, service, &json!({})).await?;
         self.hold(&untold, false).await
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use gatewright_core::Observed;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use kube::api::{Api, ObjectMeta};
+use kube::api::{Api, DeleteParams, ObjectMeta};
 use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,19 @@ pub(super) async fn load(kube: &kube::Client, service: &Service) -> kube::Result
         .filter(|_| ours);
     // A record that cannot be read is no record: the cloud is the truth.
     Ok(text.and_then(|text| serde_json::from_str(text).ok()))
+}
+
+/// Deletes the record of `service`, if there is one.
+///
+/// # Errors
+/// What the API server answered.
+pub(super) async fn remove(kube: &kube::Client, service: &Service) -> kube::Result<()> {
+    if load(kube, service).await?.is_none() {
+        return Ok(());
+    }
+    let namespace = service.namespace().unwrap_or_default();
+    let api: Api<ConfigMap> = Api::namespaced(kube.clone(), &namespace);
+    optional(api.delete(&name(service), &DeleteParams::default()).await).map(drop)
 }
 
 /// Writes the record.

@@ -22,6 +22,8 @@ pub struct Internal {
     scheduler: &'static str,
     /// Whether it has a listener for plain HTTP.
     http: bool,
+    /// Whether its Service is of type LoadBalancer.
+    balanced: bool,
 }
 
 impl Internal {
@@ -35,12 +37,18 @@ impl Internal {
         self.http
     }
 
+    /// Whether there is one: its Service can be of another type.
+    pub(crate) fn balanced(self) -> bool {
+        self.balanced
+    }
+
     pub(super) fn random(rng: &mut Rng) -> Self {
         let (drain, scheduler) = [(10, "sch"), (30, "wrr")][rng.usize(0..2)];
         Self {
             drain,
             scheduler,
             http: rng.bool(),
+            balanced: rng.u8(0..3) > 0,
         }
     }
 }
@@ -77,6 +85,7 @@ const FIRST: Internal = Internal {
     drain: 30,
     scheduler: "wrr",
     http: true,
+    balanced: true,
 };
 
 impl Wanted {
@@ -195,6 +204,12 @@ fn as_internal(mut object: Value, internal: Internal) -> Value {
         && let Some(ports) = object["spec"]["ports"].as_array_mut()
     {
         ports.retain(|port| port["name"] != "http");
+    }
+    if !internal.balanced
+        && let Some(spec) = object["spec"].as_object_mut()
+    {
+        spec.insert("type".into(), "ClusterIP".into());
+        spec.remove("loadBalancerClass");
     }
     object
 }

@@ -101,6 +101,12 @@ struct Seen {
 }
 
 impl Seen {
+    /// The second load balancer goes, with all its backends.
+    fn internal_goes(&mut self) {
+        let gone = self.services.iter().filter(|(_, name)| *name == INTERNAL);
+        self.leaving.extend(gone.map(|(uid, _)| uid.clone()));
+    }
+
     fn want(&mut self, now: Duration, wanted: &Wanted) {
         self.wanted = *wanted;
         if let Some(internal) = wanted.internal {
@@ -213,10 +219,9 @@ impl Watchman {
                 seen.without_secret = true;
                 seen.secret_may_go = true;
             }
-            Change::DeleteInternal => {
-                let gone = all.filter(|(_, name)| name == INTERNAL);
-                seen.leaving.extend(gone.map(|(uid, _)| uid));
-            }
+            Change::DeleteInternal => seen.internal_goes(),
+            // It may be on its way for as long as a replica is behind.
+            Change::Internal(internal) if !internal.balanced() => seen.internal_goes(),
             _ => {}
         }
     }
