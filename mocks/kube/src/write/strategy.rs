@@ -172,7 +172,12 @@ pub(super) fn prepare_update(
                 labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
             }
         }
-        ("", "Service") => service::allocate(shared, Some(live), new, false)?,
+        ("", "Service") => {
+            service::allocate(shared, Some(live), new, false)?;
+            if subresource.is_empty() && meta::text(new, "/spec/type") != "LoadBalancer" {
+                new["status"]["loadBalancer"] = json!({});
+            }
+        }
         ("", "Secret") => merge_string_data(new),
         ("rbac.authorization.k8s.io" | "coordination.k8s.io", _) => show_absent(resource, new),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {

@@ -97,6 +97,11 @@ fn finish(
     }
     keep_system_metadata(live, &mut new);
     check_finalizers(at, live, &new)?;
+    // What the server itself changes from here on is nobody's.
+    if !proposed.applied {
+        let root = schema.as_ref().map(|schema| schema.node());
+        record_update(resource, root, Some(live), &mut new, &options.writer);
+    }
     strategy::prepare_update(shared, resource, live, &mut new, &options.subresource)?;
     if resource.generation
         && options.subresource != "status"
@@ -119,10 +124,6 @@ fn finish(
         }
     }
     strategy::check_update(shared, at, live, &new)?;
-    if !proposed.applied {
-        let root = schema.as_ref().map(|schema| schema.node());
-        record_update(resource, root, Some(live), &mut new, &options.writer);
-    }
     if same(live, &new) {
         return Ok(Written {
             object: live.clone(),

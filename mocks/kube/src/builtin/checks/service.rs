@@ -51,6 +51,13 @@ pub(super) fn check(object: &Value, old: Option<&Value>, errors: &mut Vec<FieldE
     let ingress = object
         .pointer("/status/loadBalancer/ingress")
         .and_then(Value::as_array);
+    if kind != "LoadBalancer" && ingress.is_some_and(|points| !points.is_empty()) {
+        let problem = "may only be used when `spec.type` is 'LoadBalancer'";
+        errors.push(FieldError::forbidden(
+            "status.loadBalancer.ingress",
+            problem,
+        ));
+    }
     for (i, point) in ingress.into_iter().flatten().enumerate() {
         let ip = word(point, "ip");
         if !ip.is_empty() && ip.parse::<IpAddr>().is_err() {

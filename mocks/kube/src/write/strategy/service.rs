@@ -27,6 +27,9 @@ pub(super) fn allocate(
         return Ok(());
     };
     meta::fill(spec, "type", "ClusterIP".into());
+    if let Some(live) = live {
+        drop_of_type(&live["spec"], spec);
+    }
     meta::fill(spec, "sessionAffinity", "None".into());
     let kind = meta::text(spec, "/type").to_owned();
     if kind == "ExternalName" {
@@ -109,6 +112,58 @@ pub(super) fn allocate(
         }
     }
     Ok(())
+}
+
+/// Takes away what the type of before had and this one has not, as far as nobody changed it too. What
+/// somebody changed is left to be refused.
+fn drop_of_type(before: &Value, spec: &mut Value) {
+    let kinds = (meta::text(before, "/type"), meta::text(spec, "/type"));
+    let (was, is) = (kinds.0.to_owned(), kinds.1.to_owned());
+    let balanced = |kind: &str| kind == "LoadBalancer";
+    let on_nodes = |kind: &str| balanced(kind) || kind == "NodePort";
+    let outside =
+        |kind: &str, spec: &Value| on_nodes(kind) || !meta::list(spec, "/externalIPs").is_empty();
+    let local = |kind: &str, spec: &Value| {
+        balanced(kind) && meta::text(spec, "/externalTrafficPolicy") == "Local"
+    };
+    let gone = [
+        (
+            "healthCheckNodePort",
+            local(&was, before) && !local(&is, spec),
+        ),
+        (
+            "allocateLoadBalancerNodePorts",
+            balanced(&was) && !balanced(&is),
+        ),
+        ("loadBalancerClass", balanced(&was) && !balanced(&is)),
+        (
+            "externalTrafficPolicy",
+            outside(&was, before) && !outside(&is, spec),
+        ),
+    ];
+    if on_nodes(&was) && !on_nodes(&is) {
+        let number = |port: &Value| port["nodePort"].as_u64().filter(|number| *number > 0);
+        let had: BTreeSet<_> = meta::list(before, "/ports")
+            .iter()
+            .filter_map(number)
+            .collect();
+        let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+        if let Some(ports) = ports.filter(|ports| {
+            ports
+                .iter()
+                .filter_map(number)
+                .all(|has| had.contains(&has))
+        }) {
+            for port in ports {
+                meta::remove(port, "nodePort");
+            }
+        }
+    }
+    for (key, gone) in gone {
+        if gone && spec.get(key) == before.get(key) {
+            meta::remove(spec, key);
+        }
+    }
 }
 
 fn network_address(high: u8, low: u8) -> Ipv4Addr {
