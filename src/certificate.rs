@@ -18,3 +18,4 @@ pub use controller::Controller;
 pub use issuer::{Accounts, IssuerController};
 pub use material::{Leaf, Material, MaterialError};
 pub use served::SERVED;
+pub use unwritten::Unwritten;

@@ -8,7 +8,7 @@ use gatewright_xds::{Server, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::certificate::{self, Accounts, Challenges, IssuerController};
+use crate::certificate::{self, Accounts, Challenges, IssuerController, Unwritten};
 use crate::gateway;
 use crate::identity::{Identity, IdentityError};
 use crate::leader::{Candidate, Election, Standing};
@@ -95,6 +95,7 @@ impl Daemon {
             config: config.clone(),
             identity,
             challenges: challenges.clone(),
+            unwritten: Unwritten::default(),
         };
         let standing = if let Some(election) = config.election.clone() {
             let (namespace, answers) = (config.namespace.clone(), config.challenge_address.clone());
@@ -122,6 +123,7 @@ struct Writers {
     config: Config,
     identity: Identity,
     challenges: Challenges,
+    unwritten: Unwritten,
 }
 
 impl Writers {
@@ -145,8 +147,12 @@ impl Writers {
             let accounts = Accounts::new(outside.clone(), config.namespace.clone());
             let issuers = IssuerController::new(outside.clone(), accounts.clone());
             tasks.spawn("issuers", issuers.run());
-            let certificates =
-                certificate::Controller::new(outside.clone(), accounts, self.challenges.clone());
+            let certificates = certificate::Controller::new(
+                outside.clone(),
+                accounts,
+                self.challenges.clone(),
+                self.unwritten.clone(),
+            );
             tasks.spawn("certificates", certificates.run());
         }
     }

@@ -75,6 +75,11 @@ impl Fronts {
         })
     }
 
+    /// Whether an Istio Gateway uses the Secret of this name, reached or not.
+    pub(crate) fn use_secret(&self, secret: &str) -> bool {
+        self.servers.iter().any(|servers| uses(servers, secret))
+    }
+
     /// The load balancer addresses where plain HTTP servers are reached that take `host`.
     pub(crate) fn of_http_host(&self, host: &str) -> Vec<Front> {
         let mut fronts = self.fronts(|_, server| {

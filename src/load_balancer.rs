@@ -3,6 +3,8 @@
 mod controller;
 mod desired;
 mod record;
+mod service;
 
-pub use controller::{CONDITION, Controller, LOAD_BALANCER_CLASS};
+pub use controller::Controller;
 pub use desired::{InterfaceOf, Invalid, desired};
+pub use service::{CONDITION, LOAD_BALANCER_CLASS};

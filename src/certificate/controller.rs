@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use gatewright_crds::cert_manager::{Certificate, CertificateStatus, names};
+use gatewright_crds::cert_manager::{Certificate, CertificateSpec, CertificateStatus, names};
 use gatewright_crds::conditions::{self, Finding, READY};
 use gatewright_crds::istio::Gateway;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,11 +17,11 @@ use kube::{Resource, ResourceExt};
 
 use super::acme;
 use super::challenges::Challenges;
-use super::decide::{Decision, Known, decide};
+use super::decide::{Decision, Known, decide, renewal_time};
 use super::failed::{Failed, attempt_of, failed_before, still_waiting, wait_after, was_not_routed};
 use super::issuer::Accounts;
 use super::keys::new_key;
-use super::material::Material;
+use super::material::{Material, MaterialError};
 use super::routed::Gateways;
 use super::served::{SERVED, Seen, look};
 use super::unwritten::{Next, Unwritten};
@@ -52,17 +52,23 @@ pub struct Controller {
     challenges: Challenges,
     /// Of the API server's, which are no failed attempts at a certificate.
     failures: Arc<Failures>,
-    unwritten: Arc<Unwritten>,
+    unwritten: Unwritten,
 }
 
 impl Controller {
-    pub fn new(outside: Outside, accounts: Accounts, challenges: Challenges) -> Self {
+    /// `unwritten`: what earlier terms of this replica could not write.
+    pub fn new(
+        outside: Outside,
+        accounts: Accounts,
+        challenges: Challenges,
+        unwritten: Unwritten,
+    ) -> Self {
         Self {
             outside,
             accounts,
             challenges,
             failures: Arc::default(),
-            unwritten: Arc::default(),
+            unwritten,
         }
     }
 
@@ -175,23 +181,28 @@ impl Controller {
             },
             now,
         );
-        match (decision, &secret, material) {
+        match (decision, &secret, &material) {
             (Decision::Keep { renew_at }, Some(secret), Some(Ok(material))) => {
-                self.unwritten.forget(certificate);
-                self.follow(certificate, secret, &material, renew_at).await
+                self.unwritten
+                    .forget(certificate, self.outside.clock.elapsed());
+                self.follow(certificate, secret, material, renew_at).await
             }
             (Decision::Issue { reason, message }, ..) => {
+                let wished = wished(&held);
                 match self
                     .unwritten
                     .next(certificate, self.outside.clock.elapsed())
                 {
                     Some(Next::Wait(left)) => return Ok(left),
-                    Some(Next::Store(material)) => {
-                        self.write_issued(certificate, &names, material).await?;
+                    Some(Next::Store(kept))
+                        if still_wanted(&kept, spec, material.as_ref(), now) =>
+                    {
+                        self.check_owner(certificate, secret.as_ref()).await?;
+                        self.write_issued(certificate, &names, kept, true).await?;
                         return Ok(Duration::from_mins(1));
                     }
-                    Some(Next::Tell(failed)) => return Err(failed),
-                    None => {}
+                    Some(Next::Tell(failed)) if !wished => return Err(failed),
+                    _ => {}
                 }
                 // A failed attempt waits, whatever woke us; a changed spec does not.
                 if let Some(wait) = still_waiting(&held, certificate, self.outside.clock.now()) {
@@ -335,7 +346,7 @@ impl Controller {
         let material = Material::new(chain.as_bytes(), key.pem.expose().as_bytes())?;
         material.check_names(names)?;
         material.check_time(self.outside.clock.now())?;
-        self.write_issued(certificate, names, material).await
+        self.write_issued(certificate, names, material, false).await
     }
 
     /// Whether the Certificate is still the one that was read: nobody wants the Secret of another.
@@ -401,6 +412,11 @@ impl Controller {
                 let message = format!("no gateway uses secret {}", secret.name_any());
                 (Finding::new(SERVED, false, "NotReferenced", message), false)
             }
+            Seen::NowhereUp => {
+                let secret = secret.name_any();
+                let message = format!("no proxy of a gateway that uses secret {secret} is up");
+                (Finding::new(SERVED, false, "NotReferenced", message), false)
+            }
             Seen::Missing(places) => {
                 let message = format!("{told}{}", places.join("; "));
                 (Finding::new(SERVED, false, "NotServed", message), true)
@@ -446,7 +462,7 @@ impl Controller {
         let renew_in = Duration::try_from(renew_at.duration_since(now)).unwrap_or_default();
         let check = match &seen {
             // After as long again as it has been so: a look costs five requests.
-            Seen::Missing(_) => since.clamp(FIRST_CHECK, MISSING_CHECK),
+            Seen::Missing(_) | Seen::NowhereUp => since.clamp(FIRST_CHECK, MISSING_CHECK),
             Seen::NowhereUsed => since.clamp(FIRST_CHECK, SERVED_CHECK),
             Seen::Everywhere(_) | Seen::Overtaken => SERVED_CHECK,
         };
@@ -473,6 +489,10 @@ impl Controller {
             "not issued"
         );
         if failed.is_kubernetes() {
+            return Ok(None);
+        }
+        if matches!(failed, Failed::NotStored { again: true, .. }) {
+            // No other attempt was made, and the next has to wait no longer.
             return Ok(None);
         }
         let namespace = certificate.namespace().unwrap_or_default();
@@ -503,6 +523,25 @@ impl Controller {
             .await;
         Ok(Some(wait_after(failed, attempts, &self.outside)))
     }
+}
+
+/// Whether somebody asks for a new certificate whatever came of attempts before.
+fn wished(held: &CertificateStatus) -> bool {
+    let issuing = conditions::get(&held.conditions, names::ISSUING);
+    issuing.is_some_and(|told| told.status == "True" && told.reason == "ManuallyTriggered")
+}
+
+/// Whether a certificate that could not be stored is still worth it: it is not about to be renewed, and
+/// the Secret holds none that is newer.
+fn still_wanted(
+    kept: &Material,
+    spec: &CertificateSpec,
+    held: Option<&Result<Material, MaterialError>>,
+    now: jiff::Timestamp,
+) -> bool {
+    let newer = |held: &Material| held.leaf().not_before > kept.leaf().not_before;
+    let overtaken = held.is_some_and(|held| held.as_ref().is_ok_and(newer));
+    now < renewal_time(spec, kept.leaf()) && !overtaken
 }
 
 fn is_conflict(error: &kube::Error) -> bool {

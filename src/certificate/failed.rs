@@ -35,7 +35,12 @@ pub(super) enum Failed {
     )]
     SecretTaken { secret: String, owner: String },
     #[error("a certificate was issued and secret {secret} could not be written: {error}")]
-    NotStored { secret: String, error: kube::Error },
+    NotStored {
+        secret: String,
+        error: kube::Error,
+        /// It was told before.
+        again: bool,
+    },
 }
 
 impl Failed {
@@ -45,7 +50,7 @@ impl Failed {
             Self::Issuer(error) => error.class(),
             Self::Acme(error) => error.class(),
             Self::Key(_) | Self::NotSupported(_) | Self::SecretTaken { .. } => ErrorClass::Invalid,
-            // The authority counts the certificate that nobody has now.
+            // The authority counts the certificate.
             Self::Material(_) | Self::NotStored { .. } => ErrorClass::Refused,
         }
     }

@@ -26,6 +26,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 pub(super) enum Seen {
     /// No gateway uses the Secret.
     NowhereUsed,
+    /// A gateway may, and none of its proxies is up yet.
+    NowhereUp,
     /// Everywhere: how many places.
     Everywhere(usize),
     /// Not everywhere within the limit: what was seen where it was missing.
@@ -58,11 +60,14 @@ pub(super) async fn look(
     let mut wait = FIRST_WAIT;
     loop {
         // Read anew each time: proxies come and go meanwhile.
-        let fronts = Fronts::read(outside)
-            .await?
-            .of_secret(&namespace, &secret.name_any());
+        let read = Fronts::read(outside).await?;
+        let fronts = read.of_secret(&namespace, &secret.name_any());
         if fronts.is_empty() {
-            return Ok(Seen::NowhereUsed);
+            return Ok(if read.use_secret(&secret.name_any()) {
+                Seen::NowhereUp
+            } else {
+                Seen::NowhereUsed
+            });
         }
         let host = &host;
         let looks = fronts.iter().map(|front| async move {

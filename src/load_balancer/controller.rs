@@ -24,15 +24,13 @@ use serde_json::json;
 
 use super::desired::{Invalid, desired};
 use super::record::{self, Record};
-use crate::kubernetes::{FIELD_MANAGER, apply_status};
+use super::service::{CONDITION, FINALIZER, asks, deleted, is_held, is_ours, is_told, leaves};
+use crate::kubernetes::{FIELD_MANAGER, apply_status, optional};
 use crate::outside::Outside;
 use crate::retry::{Failures, kube_class};
 
-/// `spec.loadBalancerClass` of the Services that become CLB instances.
-pub const LOAD_BALANCER_CLASS: &str = "gatewright.dev/clb";
-const FINALIZER: &str = "gatewright.dev/load-balancer";
-/// The condition in a Service's status that says its load balancer is as specified.
-pub const CONDITION: &str = "gatewright.dev/LoadBalancerReady";
+/// How long to wait before a look at a Service that somebody wrote while we worked on it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Keeps the load balancers of Services as the Services say.
@@ -159,7 +157,8 @@ impl Controller {
     /// One pass; returns after how long to look again though nothing changed.
     async fn pass(&self, service: &Service) -> Result<Option<Duration>, Failed> {
         let leaving = leaves(service);
-        if leaving && !service.finalizers().iter().any(|held| held == FINALIZER) {
+        if leaving && !is_held(service) {
+            self.untell(service).await?;
             return Ok(None);
         }
         let (mut wanted, mut unused) = self.wanted(service).await?;
@@ -186,6 +185,10 @@ impl Controller {
                 .await;
         }
         if !plan.steps.is_empty() {
+            if leaving && !deleted(service) && !self.is_current(service).await? {
+                // What is taken away cannot be given back, and it may be wanted again.
+                return Ok(Some(LOOK_AGAIN));
+            }
             self.apply(service, &plan, &mut record).await?;
         }
         let observed = &record.observed;
@@ -271,8 +274,8 @@ impl Controller {
             lost,
             attempted_tags: BTreeSet::new(),
         };
-        // A Service that goes away takes its record with it: nothing to write.
-        if service.metadata.deletion_timestamp.is_none() {
+        // The record goes with the load balancer: nothing to write.
+        if !leaves(service) {
             record::store(kube, service, &record).await?;
         }
         let trusted = held.filter(|held| !held.doubtful);
@@ -356,27 +359,36 @@ impl Controller {
         Ok((Some(wanted), unused))
     }
 
-    /// There is nothing left in the cloud: takes the record, what we told and our finalizer off.
+    /// There is nothing left in the cloud: takes the record and our finalizer off. What we told goes
+    /// after it, so that nothing is told any more by who did not see the answer.
     async fn let_go(&self, service: &Service) -> Result<(), Failed> {
-        if service.metadata.deletion_timestamp.is_some() {
-            return self.hold(service, false).await;
+        if !deleted(service) {
+            record::remove(&self.outside.kube, service).await?;
         }
-        let kube = &self.outside.kube;
-        record::remove(kube, service).await?;
-        let untold = apply_status(kube, FIELD_MANAGER, service, &json!({})).await?;
-        self.hold(&untold, false).await
+        self.hold(service, false).await
+    }
+
+    /// Takes what we told off a Service that has nothing of ours any more.
+    async fn untell(&self, service: &Service) -> Result<(), Failed> {
+        if !deleted(service) && is_told(service) {
+            apply_status(&self.outside.kube, FIELD_MANAGER, service, &json!({})).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nobody wrote the Service since it was read.
+    async fn is_current(&self, service: &Service) -> Result<bool, Failed> {
+        let namespace = service.namespace().unwrap_or_default();
+        let api: Api<Service> = Api::namespaced(self.outside.kube.clone(), &namespace);
+        let held = optional(api.get_metadata(&service.name_any()).await)?;
+        Ok(held.is_some_and(|held| held.resource_version() == service.resource_version()))
     }
 
     /// Stores the record. In a namespace that is being deleted nothing can be created, and what is
     /// there goes in any order: a deletion goes on without, and each of its passes reads the cloud.
     async fn store(&self, service: &Service, record: &Record) -> Result<(), Failed> {
         match record::store(&self.outside.kube, service, record).await {
-            Err(kube::Error::Api(status))
-                if service.metadata.deletion_timestamp.is_some()
-                    && matches!(status.code, 403 | 404) =>
-            {
-                Ok(())
-            }
+            Err(error) if deleted(service) && is_of_a_namespace_that_goes(&error) => Ok(()),
             result => Ok(result?),
         }
     }
@@ -461,9 +473,10 @@ impl Controller {
             "failed"
         );
         let finding = Finding::new(CONDITION, false, failed.reason(), message.clone());
-        // Only a load balancer may show addresses (ServiceStatus.loadBalancer).
-        let held = service.status.as_ref().filter(|_| asks(service));
-        let held = held.and_then(|status| status.load_balancer.as_ref());
+        let held = service
+            .status
+            .as_ref()
+            .and_then(|status| status.load_balancer.as_ref());
         let ingress = held
             .and_then(|held| held.ingress.as_ref())
             .into_iter()
@@ -542,32 +555,31 @@ impl Controller {
             .iter()
             .filter_map(|held| held["ip"].as_str().map(str::to_owned))
             .collect();
-        if !changed && shown == wanted {
+        // The addresses of a Service that asks for no load balancer of ours are none, or another's.
+        let ours = asks(service);
+        if !changed && (shown == wanted || !ours) {
             return Ok(None);
         }
-        let status = json!({ "conditions": held, "loadBalancer": { "ingress": ingress } });
+        let mut status = json!({ "conditions": held });
+        if ours {
+            status["loadBalancer"] = json!({ "ingress": ingress });
+        }
         apply_status(&self.outside.kube, FIELD_MANAGER, service, &status)
             .await
             .map(Some)
     }
 }
 
-/// Whether it asks for a load balancer of our class.
-fn asks(service: &Service) -> bool {
-    service.spec.as_ref().is_some_and(|spec| {
-        spec.type_.as_deref() == Some("LoadBalancer")
-            && spec.load_balancer_class.as_deref() == Some(LOAD_BALANCER_CLASS)
-    })
-}
-
-/// Whether it asks for a load balancer, or for what is left of one to be taken away.
-fn is_ours(service: &Service) -> bool {
-    asks(service) || service.finalizers().iter().any(|held| held == FINALIZER)
-}
-
-/// Whether its load balancer is to go: it is being deleted, or has become a Service of another type.
-fn leaves(service: &Service) -> bool {
-    service.metadata.deletion_timestamp.is_some() || !asks(service)
+/// Whether it says that nothing can be created because the namespace is being deleted, or is gone.
+fn is_of_a_namespace_that_goes(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 404
+        || causes
+            .into_iter()
+            .any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// On a laptop there are no network interfaces to look up; the mock cloud takes an id made of the

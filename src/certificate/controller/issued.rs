@@ -21,13 +21,15 @@ use crate::retry::kube_class;
 const WRITE_TRIES: u32 = 5;
 
 impl Controller {
-    /// Stores what was issued, and says so.
+    /// Stores what was issued, and says so. `again`: that it could not be was told before.
     pub(super) async fn write_issued(
         &self,
         certificate: &Certificate,
         names: &[String],
         material: Material,
+        again: bool,
     ) -> Result<(), Failed> {
+        let now = || self.outside.clock.elapsed();
         // Unless it is known to be gone: an API server that does not answer is no reason to throw away
         // what the authority counts.
         if matches!(self.is_there(certificate).await, Ok(false)) {
@@ -35,20 +37,30 @@ impl Controller {
                 certificate = certificate.name_any(),
                 "deleted while it was issued"
             );
+            self.unwritten.forget(certificate, now());
             return Ok(());
         }
         let secret = &certificate.spec.secret_name;
+        // Before it is tried: a replica that loses the Lease meanwhile gets no further.
+        self.unwritten.keep(certificate, material.clone(), now());
         let stored = self.insist(|| self.store(certificate, names, &material));
-        if let Err(error) = stored.await {
-            let now = self.outside.clock.elapsed();
-            self.unwritten.keep(certificate, material, now);
-            return Err(Failed::NotStored {
-                secret: secret.clone(),
-                error,
-            });
+        let finished = match stored.await {
+            // Without it the wish stays, and would be granted once more.
+            Ok(()) => self.insist(|| self.finish(certificate, &material)).await,
+            Err(error) => {
+                self.unwritten.keep(certificate, material, now());
+                return Err(Failed::NotStored {
+                    secret: secret.clone(),
+                    error,
+                    again,
+                });
+            }
+        };
+        if let Err(error) = finished {
+            self.unwritten.keep(certificate, material, now());
+            return Err(error.into());
         }
-        // Without it the wish stays, and would be granted once more.
-        self.insist(|| self.finish(certificate, &material)).await?;
+        self.unwritten.forget(certificate, now());
         let leaf = material.leaf();
         let note = format!("serial {} is stored in secret {secret}", leaf.serial);
         let about = certificate.object_ref(&());

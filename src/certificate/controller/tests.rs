@@ -20,7 +20,12 @@ async fn announced() -> (Laptop, Controller, Certificate) {
     let made = apply(&laptop.client(), "test", &certificate).await.unwrap();
     let outside = laptop.outside(laptop.tasks.child()).unwrap();
     let accounts = Accounts::new(outside.clone(), "gatewright-system".to_owned());
-    let controller = Controller::new(outside, accounts, Challenges::default());
+    let controller = Controller::new(
+        outside,
+        accounts,
+        Challenges::default(),
+        Unwritten::default(),
+    );
     controller.pass(&made).await.unwrap_err();
     let held = read(&laptop).await;
     (laptop, controller, held)
@@ -49,7 +54,7 @@ async fn failed() -> (Laptop, Controller, Certificate) {
 /// As it is when watches are behind: somebody else got the certificate meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_certificate_that_somebody_wrote_since_is_not_ordered_again() {
-    for (laptop, controller, held) in [announced().await, failed().await] {
+    for (laptop, controller, held) in [announced().await, Box::pin(failed()).await] {
         let error = controller.pass(&held).await.unwrap_err();
         assert_eq!(error.reason(), "IssuerNotFound", "the next attempt");
         let labels = json!({ "metadata": { "labels": { "written": "meanwhile" } } });
