@@ -153,6 +153,8 @@ pub(crate) struct Run {
     behind_until: Duration,
     /// Load balancers that were stripped of their tags.
     untagged: Vec<Untagged>,
+    /// The second Service was of another type once: a load balancer without tags was let go of.
+    internal_left: bool,
 }
 
 impl Run {
@@ -168,6 +170,7 @@ impl Run {
             doomed: Vec::new(),
             behind_until: Duration::ZERO,
             untagged: Vec::new(),
+            internal_left: false,
         }
     }
 
@@ -348,6 +351,7 @@ impl Run {
         let kube = self.sim.kube.clone();
         self.wanted.change(change);
         self.watchman.users(change, &self.wanted);
+        self.internal_left |= self.wanted.internal.is_some_and(|held| !held.balanced());
         match change {
             Change::DeletePod(number) => {
                 let pods: Api<Pod> = Api::namespaced(kube.clone(), GATEWAY_NAMESPACE);

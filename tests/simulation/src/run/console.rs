@@ -15,6 +15,7 @@ use mock_cloud::InstanceView;
 use super::{Run, history};
 use crate::Sim;
 use crate::plan::Edit;
+use crate::quickstart::INTERNAL;
 use crate::sim::{GATEWAY_NAMESPACE, OWNER_TAG};
 
 /// The cluster whose daemon a laptop's is.
@@ -41,8 +42,8 @@ impl Run {
         }
     }
 
-    /// Somebody gives load balancers their tags back, and deletes those whose Service is gone: both is
-    /// what the daemon asks for.
+    /// Somebody gives load balancers their tags back, and deletes those whose Service is gone or was of
+    /// another type: both is what the daemon asks for.
     pub(super) async fn tag_again(&mut self) {
         let services: Api<Service> = Api::namespaced(self.sim.kube.clone(), GATEWAY_NAMESPACE);
         let services = services.list(&ListParams::default()).await;
@@ -57,9 +58,10 @@ impl Run {
             let mut actions = vec![Action::SetTags { tags }];
             let uid = observed.owner.as_str();
             // One that is going away may be gone before it is looked at again.
-            let mut staying = services
-                .iter()
-                .filter(|held| held.metadata.deletion_timestamp.is_none());
+            let mut staying = services.iter().filter(|held| {
+                let left = self.internal_left && held.name_any() == INTERNAL;
+                held.metadata.deletion_timestamp.is_none() && !left
+            });
             if !staying.any(|held| held.uid().as_deref() == Some(uid)) {
                 history::line(format!("-- the console: {id} goes"));
                 let protection = Action::SetDeletionProtection {
