@@ -12,7 +12,7 @@ use gatewright_seams::Clock;
 use http_body_util::{BodyExt, Full};
 use instant_acme::{
     Account, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, HttpClient,
-    Identifier, NewOrder, OrderStatus, Problem, RetryPolicy,
+    Identifier, NewOrder, OrderStatus, Problem,
 };
 use tower::ServiceExt;
 
@@ -22,6 +22,9 @@ use crate::retry::delay;
 
 /// How long one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+/// First and longest wait between two looks at an order.
+const FIRST_POLL: Duration = Duration::from_millis(50);
+const LONGEST_POLL: Duration = Duration::from_secs(3);
 /// How long validation, and then issuance, may take.
 const ORDER_LIMIT: Duration = Duration::from_secs(90);
 
@@ -295,14 +298,15 @@ pub(super) async fn order(
             .await
             .map_err(|error| fail(doing, error))?;
     }
-    // It counts real time, and ours is to decide.
-    let patience = RetryPolicy::new()
-        .initial_delay(Duration::from_millis(50))
-        .timeout(10 * ORDER_LIMIT);
     let doing = "waiting for validation";
     let polled = outside
         .clock
-        .timeout(ORDER_LIMIT, order.poll_ready(&patience))
+        .timeout(
+            ORDER_LIMIT,
+            poll(&mut order, &outside.clock, |status| {
+                matches!(status, OrderStatus::Ready | OrderStatus::Invalid)
+            }),
+        )
         .await;
     let status = match polled {
         Ok(Ok(status)) => status,
@@ -317,7 +321,7 @@ pub(super) async fn order(
         other => return Err(AcmeError::Stuck(other)),
     }
     drop(answering);
-    finish(&mut order, request, &patience, outside).await
+    finish(&mut order, request, outside).await
 }
 
 /// Hands in `request` and fetches the certificate. Authorities count what they issue: as long as
@@ -325,7 +329,6 @@ pub(super) async fn order(
 async fn finish(
     order: &mut instant_acme::Order,
     request: &[u8],
-    patience: &RetryPolicy,
     outside: &Outside,
 ) -> Result<String, AcmeError> {
     let clock = &outside.clock;
@@ -335,7 +338,7 @@ async fn finish(
     let mut last = None;
     loop {
         let left = end.saturating_sub(clock.elapsed());
-        let tried = try_to_finish(order, request, patience, attempt > 0);
+        let tried = try_to_finish(order, request, clock, attempt > 0);
         let failed = match clock.timeout(left, tried).await {
             Ok(Ok(chain)) => return Ok(chain),
             Ok(Err(error)) => Some(error),
@@ -374,7 +377,7 @@ async fn finish(
 async fn try_to_finish(
     order: &mut instant_acme::Order,
     request: &[u8],
-    patience: &RetryPolicy,
+    clock: &Clock,
     again: bool,
 ) -> Result<String, AcmeError> {
     let fail = AcmeError::from_client;
@@ -386,8 +389,37 @@ async fn try_to_finish(
         let handed_in = order.finalize_csr(request).await;
         handed_in.map_err(|error| fail("handing in the request", error))?;
     }
-    let polled = order.poll_certificate(patience).await;
-    polled.map_err(|error| fail(doing, error))
+    let over = |status| matches!(status, OrderStatus::Valid | OrderStatus::Invalid);
+    let polled = poll(order, clock, over).await;
+    polled.map_err(|error| fail(doing, error))?;
+    let chain = order.certificate().await;
+    let chain = chain.map_err(|error| fail(doing, error))?;
+    chain.ok_or_else(|| AcmeError::Unreachable {
+        doing,
+        cause: "the order has no certificate".into(),
+    })
+}
+
+/// Asks for the order until it is `over`, or in error. The client's own polling counts a `Retry-After`
+/// of the server by the machine's clock and does not give it to us; of orders it is a few seconds, as
+/// our longest wait is.
+async fn poll(
+    order: &mut instant_acme::Order,
+    clock: &Clock,
+    over: impl Fn(OrderStatus) -> bool,
+) -> Result<OrderStatus, instant_acme::Error> {
+    let mut wait = FIRST_POLL;
+    loop {
+        clock.sleep(wait).await;
+        let state = order.refresh().await?;
+        if let Some(error) = &state.error {
+            return Err(instant_acme::Error::Api(error.clone()));
+        }
+        if over(state.status) {
+            return Ok(state.status);
+        }
+        wait = (wait * 2).min(LONGEST_POLL);
+    }
 }
 
 async fn failed_validation(order: &mut instant_acme::Order) -> AcmeError {

@@ -92,6 +92,8 @@ struct Seen {
     drains: Drains,
     /// How many certificates there were when the users wished for a new one.
     wished: Option<usize>,
+    /// The second Service was of another type once.
+    internal_left: bool,
     /// How many certificates there are.
     issued: usize,
     /// What had happened, who led, and how many there were when the last of them were issued.
@@ -208,7 +210,7 @@ impl Watchman {
                 seen.doomed
                     .extend(pods.into_iter().filter(|pod| is_shop(pod)));
             }
-            Change::ApplyGateway if wanted.internal.is_some() => {
+            Change::ApplyGateway if wanted.internal.is_some() && !seen.internal_left => {
                 for (uid, name) in all {
                     if name == INTERNAL {
                         seen.leaving.remove(&uid);
@@ -221,7 +223,10 @@ impl Watchman {
             }
             Change::DeleteInternal => seen.internal_goes(),
             // It may be on its way for as long as a replica is behind.
-            Change::Internal(internal) if !internal.balanced() => seen.internal_goes(),
+            Change::Internal(internal) if !internal.balanced() => {
+                seen.internal_left = true;
+                seen.internal_goes();
+            }
             _ => {}
         }
     }
