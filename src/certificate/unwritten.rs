@@ -46,6 +46,15 @@ pub(super) enum Next {
     Tell(Failed),
 }
 
+fn entry(certificate: &Certificate, what: What, since: Duration) -> (String, Kept) {
+    let kept = Kept {
+        generation: certificate.metadata.generation,
+        what,
+        since,
+    };
+    (certificate.uid().unwrap_or_default(), kept)
+}
+
 impl Unwritten {
     fn kept(&self, now: Duration) -> MutexGuard<'_, BTreeMap<String, Kept>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,23 +64,13 @@ impl Unwritten {
 
     /// `material` is to be stored for `certificate`, and is not yet at `now` on the clock.
     pub(super) fn keep(&self, certificate: &Certificate, material: Material, now: Duration) {
-        let kept = Kept {
-            generation: certificate.metadata.generation,
-            what: What::Certificate(material),
-            since: now,
-        };
-        let key = certificate.uid().unwrap_or_default();
+        let (key, kept) = entry(certificate, What::Certificate(material), now);
         self.kept(now).insert(key, kept);
     }
 
     /// That an attempt failed could not be told. What it got comes before that.
     pub(super) fn untold(&self, certificate: &Certificate, failed: Failed, now: Duration) {
-        let kept = Kept {
-            generation: certificate.metadata.generation,
-            what: What::Failure(failed),
-            since: now,
-        };
-        let key = certificate.uid().unwrap_or_default();
+        let (key, kept) = entry(certificate, What::Failure(failed), now);
         self.kept(now).entry(key).or_insert(kept);
     }
 

@@ -29,6 +29,15 @@ fn newest_serial(sim: &Sim) -> String {
         .to_owned()
 }
 
+/// Waits until the daemon has asked for the certificate of its first order.
+async fn handed_in(sim: &Sim) {
+    sim.until("the request", LIMIT, async || {
+        let handed_in = sim.laptop.acme.ledger().count(Endpoint::Finalize);
+        (handed_in == 1).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rotation_asked_for_by_the_issuing_condition_ends_served_with_the_new_serial() {
     let sim = Sim::quickstart().await;
@@ -207,11 +216,7 @@ async fn an_answer_that_is_lost_after_the_request_was_handed_in_costs_no_certifi
         sim.apply_quickstart().await;
         if endpoint == Endpoint::Order {
             // Before the request is handed in, the order is asked for as well.
-            sim.until("the request", LIMIT, async || {
-                let handed_in = sim.laptop.acme.ledger().count(Endpoint::Finalize);
-                (handed_in == 1).then_some(())
-            })
-            .await;
+            handed_in(&sim).await;
             faults.request(endpoint, fault, times);
         }
         assert_eq!(sim.wait_served().await, 1, "{endpoint:?}");
@@ -287,11 +292,7 @@ async fn a_spec_that_changes_during_an_attempt_that_fails_is_tried_at_once() {
     let fault = RequestFault::ServerError { status: 503 };
     faults.request(Endpoint::Certificate, fault, 100_000);
     sim.apply_quickstart().await;
-    sim.until("the request", LIMIT, async || {
-        let handed_in = sim.laptop.acme.ledger().count(Endpoint::Finalize);
-        (handed_in == 1).then_some(())
-    })
-    .await;
+    handed_in(&sim).await;
     let spec = json!({ "spec": { "privateKey": { "algorithm": "ECDSA", "size": 384 } } });
     let api: Api<Certificate> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
     let params = PatchParams::default();
@@ -338,11 +339,7 @@ async fn a_certificate_that_is_made_anew_during_an_attempt_that_fails_is_tried_a
     let fault = RequestFault::ServerError { status: 503 };
     faults.request(Endpoint::Certificate, fault, 100_000);
     sim.apply_quickstart().await;
-    sim.until("the request", LIMIT, async || {
-        let handed_in = sim.laptop.acme.ledger().count(Endpoint::Finalize);
-        (handed_in == 1).then_some(())
-    })
-    .await;
+    handed_in(&sim).await;
     let api: Api<Certificate> = Api::namespaced(sim.kube.clone(), GATEWAY_NAMESPACE);
     api.delete("shop", &DeleteParams::default()).await.unwrap();
     sim.apply_quickstart().await;
@@ -360,11 +357,7 @@ async fn a_failure_that_cannot_be_told_is_told_later_and_costs_no_order_until_th
     let authority = sim.laptop.acme.faults();
     authority.request(Endpoint::Certificate, fault, 100_000);
     sim.apply_quickstart().await;
-    sim.until("the request", LIMIT, async || {
-        let handed_in = sim.laptop.acme.ledger().count(Endpoint::Finalize);
-        (handed_in == 1).then_some(())
-    })
-    .await;
+    handed_in(&sim).await;
     let faults = sim.laptop.kube.faults();
     let status = Matching::new("apply", "certificates.cert-manager.io/status");
     faults.next(status, KubeFault::InternalError, 10_000);
